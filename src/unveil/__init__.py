@@ -1,0 +1,35 @@
+"""Unveil: variational autoencoders whose every number is a stated figure in nats.
+
+    data = unveil.load("mnist")
+    run = unveil.train(data, recipe="mnist-2d")
+    images = run.model.sample(64)
+
+Names are imported when they are first used: importing torch costs a second, and `unveil --help` should not.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from unveil.version import __version__
+
+if TYPE_CHECKING:
+    from unveil.data import load as load
+    from unveil.run import Run as Run
+    from unveil.run import open as open
+    from unveil.run import train as train
+
+_HOMES = {"load": "unveil.data", "train": "unveil.run", "open": "unveil.run", "Run": "unveil.run"}
+
+__all__ = ["Run", "__version__", "load", "open", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'unveil' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

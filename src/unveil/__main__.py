@@ -1,0 +1,7 @@
+"""`python -m unveil` is the command `unveil`."""
+
+import sys
+
+from unveil.cli import main
+
+sys.exit(main())

@@ -1,0 +1,38 @@
+"""Errors worth catching. Each message says what was given, why it cannot be and what to do, in one line.
+
+All are `ValueError`s, so that code which knows nothing of Unveil still catches them; at the terminal each becomes one
+line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UnveilError(ValueError):
+    """The base of every error that Unveil raises on purpose."""
+
+
+class DataError(UnveilError):
+    """Data that cannot be read, or that contradict themselves."""
+
+
+class SettingError(UnveilError):
+    """A setting, a name or a composition of parts that cannot be."""
+
+
+class RunError(UnveilError):
+    """A run folder that is none, is damaged, is in use, or was written by a newer format."""
+
+
+class DivergedError(UnveilError):
+    """Training produced nothing but non-finite losses or gradients; the weights are those from before."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str], error: type[UnveilError] = SettingError) -> UnveilError:
+    """The error for a name that is not known: it proposes the nearest one and lists the rest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return error(f"there is no {kind} {given!r}; {hint}known: {', '.join(names)}")

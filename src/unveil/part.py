@@ -1,0 +1,57 @@
+"""The two smallest pieces of the seam: what a conditional distribution is, and what may have state beyond its weights.
+
+A *conditional* is p(z), q(z|x) or p(x|z) alike: it takes what is given and returns a distribution. A *part* is a module
+that the training loop talks to between steps. Whatever a part is built from stands under the same name among its
+attributes (`Gaussian(16).event_shape == (16,)`), which is how a saved run knows what to build again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+if TYPE_CHECKING:
+    from unveil.data import Measure, Split
+
+
+class Conditional(Protocol):
+    """p(z), q(z|x) or p(x|z): a context in, a distribution out."""
+
+    def __call__(self, context: Tensor | None = None, leading: int = 1) -> Distribution:
+        """The distribution given `context`.
+
+        Args:
+            context: (*lead, *event) what is given; None where nothing is.
+            leading: how many dimensions of `context` index draws and examples; the rest are one example. The
+                distribution has those as its batch shape.
+        """
+        ...
+
+
+class Likelihood(Conditional, Protocol):
+    """p(x|z), which also says what its nats mean."""
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures of the spaces of x that it is for."""
+        ...
+
+    @property
+    def normalised(self) -> bool:
+        """Whether `log_prob` is a log-likelihood of x; if not, no figure made from it is printed as one."""
+        ...
+
+
+class Part(nn.Module):
+    """A module that may move its own state between steps; a forward pass never does.
+
+    Both hooks do nothing unless a part says otherwise.
+    """
+
+    def prepare(self, data: Split, t: float) -> None:
+        """Called before each epoch with the training split and the time `t` in epochs."""
+
+    def update(self, draw: Any) -> None:
+        """Called after a step that was found finite, with the draw that the step was made from."""
