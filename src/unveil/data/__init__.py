@@ -1,0 +1,28 @@
+"""Where x comes from: spaces, readings, splits and batches. Imports torch alone; what a source needs, it imports itself."""
+
+from unveil.data.arrays import from_arrays
+from unveil.data.batch import Batch
+from unveil.data.dataset import Dataset, Split
+from unveil.data.feed import Feed
+from unveil.data.load import NAMED, load
+from unveil.data.reading import Binarise, Gray, Plain, Reading
+from unveil.data.space import MEANING, Measure, Space
+from unveil.data.synthetic import LinearGaussian
+
+__all__ = [
+    "MEANING",
+    "NAMED",
+    "Batch",
+    "Binarise",
+    "Dataset",
+    "Feed",
+    "Gray",
+    "LinearGaussian",
+    "Measure",
+    "Plain",
+    "Reading",
+    "Space",
+    "Split",
+    "from_arrays",
+    "load",
+]

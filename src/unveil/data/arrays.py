@@ -1,0 +1,129 @@
+"""Data from arrays: what a person has in NumPy or torch becomes a `Dataset` with splits and a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.data.dataset import Dataset, Split, carve
+from unveil.data.reading import Binarise, Gray, Plain, Reading
+from unveil.data.space import Measure, Space
+from unveil.errors import DataError
+
+HELD_OUT = (0.1, 0.1)
+"""Shares of the rows that become validation and test where the source does not say."""
+
+
+def reading_for(values: Tensor, measure: Measure | None, name: str) -> Reading:
+    """How stored values are read: bytes as binarised images unless asked otherwise, floats as real numbers."""
+    if values.dtype == torch.uint8:
+        readings: dict[str, Reading] = {"binary": Binarise(), "unit": Gray()}
+        if (measure or "binary") not in readings:
+            raise DataError(f"{name} holds bytes, which are read as 'binary' or 'unit', not as {measure!r}")
+        return readings[measure or "binary"]
+    if measure not in (None, "real"):
+        raise DataError(f"{name} holds real numbers, which are read as 'real', not as {measure!r}; store bytes 0..255")
+    return Plain()
+
+
+def as_values(array: Any, name: str) -> Tensor:
+    """Stored values from an array: (N, H, W) bytes become (N, 1, H, W); floats must be finite.
+
+    Raises:
+        DataError: no rows, a type that is neither bytes nor floats, or an entry that is not finite.
+    """
+    values = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(_numeric(array, name)))
+    values = values.detach().cpu()
+    if values.dim() < 2 or len(values) == 0:
+        raise DataError(f"{name} has shape {tuple(values.shape)}; give one example per row, (N, ...), and at least one")
+    if values.dtype == torch.uint8:
+        return values.unsqueeze(1) if values.dim() == 3 else values
+    if not values.is_floating_point():
+        raise DataError(f"{name} has type {values.dtype}; give bytes (uint8) for images or floats for real data")
+    values = values.float()
+    bad = int((~torch.isfinite(values)).flatten(1).any(1).sum())
+    if bad:
+        raise DataError(f"{name} has {bad} of {len(values)} rows with entries that are not finite; remove or fill them")
+    return values
+
+
+def _numeric(array: Any, name: str) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} has type {array.dtype}; give an array of numbers")
+    return array
+
+
+def as_labels(array: Any, count: int, name: str, of: str = "images") -> Tensor:
+    """(N,) int64 labels, as many as there are examples.
+
+    Raises:
+        DataError: another number of labels than of examples, or labels that are no integers.
+    """
+    labels = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(_numeric(array, "labels")))
+    if labels.dim() != 1 or len(labels) != count:
+        raise DataError(
+            f"{name} has {count} {of} but labels of shape {tuple(labels.shape)}; give one label for each of the {of}"
+        )
+    if labels.is_floating_point() and not bool((labels == labels.round()).all()):
+        raise DataError(f"{name} has labels that are no integers; number the classes 0, 1, 2, ...")
+    return labels.to(torch.int64)
+
+
+def from_arrays(
+    values: Any,
+    labels: Any = None,
+    name: str = "arrays",
+    measure: Measure | None = None,
+) -> Dataset:
+    """A dataset from one array: a tenth each becomes validation and test, by a permutation that depends on N alone.
+
+    Args:
+        values: (N, *event) bytes (images: (N, H, W), (N, 1, H, W) or (N, 3, H, W)) or floats.
+        labels: (N,) integers, or None.
+        name: what messages and manifests call it.
+        measure: 'binary' (the default for bytes), 'unit' or 'real' (the default for floats).
+
+    Raises:
+        DataError: the arrays contradict each other, or hold what cannot be read.
+    """
+    stored = as_values(values, name)
+    marks = None if labels is None else as_labels(labels, len(stored), name)
+    reading = reading_for(stored, measure, name)
+    validation, test, train = carve(len(stored), *HELD_OUT)
+    whole = Split("all", stored, marks, torch.arange(len(stored)), reading)
+
+    def part(split: str, rows: Tensor) -> Split:
+        chosen = whole.subset(rows)
+        return Split(split, chosen.values, chosen.labels, chosen.rows, reading)
+
+    space = Space(tuple(stored.shape[1:]), reading.measure)
+    return Dataset(name, space, part("train", train), part("validation", validation), part("test", test))
+
+
+def from_file(path: Path, measure: Measure | None = None) -> Dataset:
+    """A dataset from a `.npy` file (values) or a `.npz` file (`x` or `images`, and perhaps `y` or `labels`).
+
+    Raises:
+        DataError: no such file, or one that holds something else. Pickled objects are refused, never loaded.
+    """
+    try:
+        content = np.load(path, allow_pickle=False)
+        arrays: Mapping[str, Any] = {"x": content} if isinstance(content, np.ndarray) else dict(content)
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(f"{path} is no .npy or .npz file of plain numbers: {str(error).splitlines()[0]}") from None
+    values = next((arrays[name] for name in ("x", "images") if name in arrays), None)
+    if values is None:
+        raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; name the array of examples 'x' or 'images'")
+    labels = next((arrays[name] for name in ("y", "labels") if name in arrays), None)
+    return from_arrays(values, labels, name=str(path), measure=measure)
+
+

@@ -1,0 +1,28 @@
+"""The batch: the first record of the seam. Sources fill it, models read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B examples, and what is known about them.
+
+    Attributes:
+        x: (B, *event) float, finite.
+        index: (B,) int64, row in the split they come from.
+        size: N, rows in the training set.
+        observed: like x, bool: which entries are data; None where all are.
+        context: (B, C) what the model is conditioned on; None for an unconditional model.
+        labelled: (B,) bool: which examples carry their label; None where that plays no part.
+    """
+
+    x: Tensor
+    index: Tensor
+    size: int
+    observed: Tensor | None = None
+    context: Tensor | None = None
+    labelled: Tensor | None = None

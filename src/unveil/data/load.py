@@ -1,0 +1,65 @@
+"""`unveil.load`: one way in for every source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from unveil.data import digits, mnist
+from unveil.data.arrays import from_arrays, from_file
+from unveil.data.dataset import Dataset
+from unveil.data.space import MEANING, Measure
+from unveil.data.synthetic import LinearGaussian
+from unveil.errors import DataError, unknown
+
+
+def _linear_gaussian(folder: Path | None, measure: Measure | None) -> Dataset:
+    if measure not in (None, "real"):
+        raise DataError(f"linear-gaussian data are real numbers, not {measure!r}")
+    return LinearGaussian.draw(size=8, latent=2).dataset()
+
+
+NAMED: dict[str, Callable[[Path | None, Measure | None], Dataset]] = {
+    "mnist": mnist.load,
+    "digits": lambda folder, measure: digits.load(measure),
+    "linear-gaussian": _linear_gaussian,
+}
+
+
+def load(
+    source: Any,
+    labels: Any = None,
+    *,
+    data_dir: str | Path | None = None,
+    measure: Measure | None = None,
+) -> Dataset:
+    """Data from a name, a file or arrays.
+
+    Args:
+        source: 'mnist', 'digits' or 'linear-gaussian'; a `.npy` or `.npz` file; or an array or tensor (N, *event).
+        labels: (N,) integers where `source` is an array.
+        data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
+        measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
+
+    Returns:
+        Train, validation and test splits in one space.
+
+    Raises:
+        DataError: nothing of that name, or data that cannot be read.
+    """
+    if measure is not None and measure not in MEANING:
+        raise unknown("measure", str(measure), MEANING, DataError)
+    if isinstance(source, Dataset):
+        return source
+    if not isinstance(source, (str, Path)):
+        return from_arrays(source, labels, measure=measure)
+    if labels is not None:
+        raise DataError(f"{source!r} brings its own labels; give labels only beside an array")
+    if str(source) in NAMED:
+        return replace(NAMED[str(source)](None if data_dir is None else Path(data_dir), measure), loadable=True)
+    path = Path(source).expanduser()
+    if path.suffix in (".npy", ".npz") or path.is_file():
+        return replace(from_file(path, measure), loadable=True)
+    raise unknown("data set", str(source), [*NAMED, "FILE.npy", "FILE.npz"], DataError)
