@@ -1,0 +1,146 @@
+"""Heads turn a network's numbers into a distribution over z or x, and say which spaces of x they are for."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from math import log
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from unveil.data import Measure
+from unveil.distributions import IndependentBernoulli
+from unveil.errors import SettingError
+from unveil.part import Part
+
+BOUND = 12.0
+"""Log-variances lie between -BOUND and BOUND: scales from 0.0025 to 400."""
+
+
+def bounded(raw: Tensor, bound: float = BOUND) -> Tensor:
+    """A smooth bound, nearly the identity around zero: no gradient jumps, and no input makes the variance overflow."""
+    return bound * torch.tanh(raw / bound)
+
+
+class Head(Part):
+    """Parameters to a distribution.
+
+    Attributes:
+        measures: the measures of the spaces that it is a likelihood for; empty for one of z alone.
+        normalised: whether its `log_prob` is a log-likelihood of x.
+    """
+
+    measures: ClassVar[tuple[Measure, ...]] = ()
+    normalised: ClassVar[bool] = True
+
+    @abstractmethod
+    def forward(self, parameters: Tensor) -> Distribution:
+        """The distribution with `parameters` (*lead, ...); its batch shape is lead."""
+
+    def start(self, mean: Tensor) -> Tensor | None:
+        """Parameters around which a fresh likelihood should begin, given the data's mean (*event); None: anywhere."""
+        return None
+
+
+class Gaussian(Head):
+    """Independent Gaussians whose means and log-variances are both predicted.
+
+    Of the parameters (*lead, 2 C, ...) the first half are means, the second log-variances, bounded smoothly.
+
+    Args:
+        event_shape: shape (C, ...) of one event, or the number D of dimensions of a vector.
+    """
+
+    measures = ("real",)
+
+    def __init__(self, event_shape: int | Sequence[int]) -> None:
+        super().__init__()
+        self.event_shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
+        if min(self.event_shape, default=0) < 1:
+            raise SettingError(f"a Gaussian over shape {self.event_shape} has no dimensions; give positive numbers")
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        dims = len(self.event_shape)
+        mean, log_variance = parameters.float().chunk(2, dim=-dims)
+        if mean.shape[-dims:] != self.event_shape:
+            given, needed = tuple(parameters.shape[-dims:]), (2 * self.event_shape[0], *self.event_shape[1:])
+            raise SettingError(f"Gaussian{self.event_shape} takes parameters of shape {needed}; the network gave {given}")
+        scale = torch.exp(0.5 * bounded(log_variance))
+        return Independent(Normal(mean, scale, validate_args=False), dims, validate_args=False)
+
+    def start(self, mean: Tensor) -> Tensor:
+        return torch.cat([mean, torch.zeros_like(mean)])
+
+
+class Isotropic(Head):
+    """Independent Gaussians around the parameters, with one scale for all entries and examples, learned or fixed.
+
+    Args:
+        event_dims: how many trailing dimensions are the event.
+        scale: the standard deviation to begin with, positive.
+        learned: whether it is learned.
+    """
+
+    measures = ("real",)
+
+    def __init__(self, event_dims: int = 1, scale: float = 1.0, learned: bool = True) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise SettingError(f"a Gaussian cannot have scale {scale}; give a positive one")
+        self.event_dims, self.scale, self.learned = event_dims, scale, learned
+        self.log_variance = nn.Parameter(torch.tensor(2 * log(scale)), requires_grad=learned)
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        scale = torch.exp(0.5 * bounded(self.log_variance)) if self.learned else self.scale
+        normal = Normal(parameters.float(), scale, validate_args=False)
+        return Independent(normal, self.event_dims, validate_args=False)
+
+    def start(self, mean: Tensor) -> Tensor:
+        return mean
+
+
+class Bernoulli(Head):
+    """Independent pixels that are 0 or 1; the parameters are their logits.
+
+    Args:
+        event_dims: how many trailing dimensions are the event, 3 for images.
+    """
+
+    measures: ClassVar[tuple[Measure, ...]] = ("binary",)
+
+    def __init__(self, event_dims: int = 3) -> None:
+        super().__init__()
+        self.event_dims = event_dims
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        return IndependentBernoulli(parameters, self.event_dims)
+
+    def start(self, mean: Tensor) -> Tensor:
+        # a pixel that is never set would begin at minus infinity
+        return torch.logit(mean.clamp(1e-3, 1 - 1e-3))
+
+
+class CrossEntropy(Bernoulli):
+    """Gray pixels under a Bernoulli: minus the cross-entropy, which is no likelihood of gray values.
+
+    Cross-entropy + rate is the expected -ELBO of the stochastically binarised image under an encoder that sees the gray
+    one; it is printed under that name and compared with -ELBO rows alone.
+
+    Args:
+        event_dims: how many trailing dimensions are the event, 3 for images.
+    """
+
+    measures = ("unit",)
+    normalised = False
+
+
+def likelihood_for(measure: Measure, event_dims: int) -> Head:
+    """The likelihood that a recipe takes for x of this measure when nothing else is asked for."""
+    makers = {"binary": Bernoulli, "unit": CrossEntropy, "real": Isotropic}
+    head: Head = makers[measure](event_dims)
+    return head
+
+

@@ -1,0 +1,63 @@
+"""A network and a head make a conditional distribution: `Net(encoder, Gaussian(16))` is q(z|x)."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from unveil.data import Measure, Split
+from unveil.errors import SettingError
+from unveil.part import Part
+from unveil.parts.heads import Head
+
+
+@runtime_checkable
+class StartsAnywhere(Protocol):
+    """A network whose output can be told where to begin: its last bias."""
+
+    def start_at(self, output: Tensor) -> None:
+        """Let the output begin around `output`, the shape of one output."""
+        ...
+
+
+class Net(Part):
+    """The distribution whose parameters a network computes from what is given.
+
+    Args:
+        network: any module from (N, *given) to (N, *parameters).
+        head: what makes those parameters a distribution.
+    """
+
+    def __init__(self, network: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.network = network
+        self.head = head
+
+    def forward(self, context: Tensor | None = None, leading: int = 1) -> Distribution:
+        if context is None:
+            raise SettingError("this conditional is a network and needs something given; a prior without is Standard()")
+        lead = context.shape[:leading]
+        flat = context if leading == 1 else context.flatten(0, leading - 1)
+        parameters = self.network(flat)
+        distribution: Distribution = self.head(parameters if leading == 1 else parameters.unflatten(0, lead))
+        return distribution
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures of the spaces that it is a likelihood for."""
+        return self.head.measures
+
+    @property
+    def normalised(self) -> bool:
+        """Whether its `log_prob` is a log-likelihood of x."""
+        return self.head.normalised
+
+    @torch.no_grad()
+    def start(self, split: Split) -> None:
+        """Let a fresh network begin at the mean of the data, where head and network can: it saves the first epoch."""
+        begin = self.head.start(split.reading.mean(split.values).mean(0))
+        if begin is not None and isinstance(self.network, StartsAnywhere):
+            self.network.start_at(begin)
