@@ -1,0 +1,103 @@
+"""The seam. A model makes draws, an objective reads draws, and neither knows the other's kind.
+
+For each of B examples a draw holds K values of the latent variables z and everything that a bound, a penalty or a metric
+needs to know about them, in nats. log w = log p(x|z) + log p(z) - log q(z|x) is the importance weight of a value, and
+the mean of w over values of q is an unbiased estimate of p(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+from unveil.data import Batch
+
+
+@dataclass(frozen=True)
+class Draw:
+    """K draws for each of B examples.
+
+    Attributes:
+        batch: the examples.
+        z: one (K, B, *latent) for each latent layer.
+        log_px: (K, B) log p(x|z).
+        log_q: (K, B) for each layer, log q of this very draw.
+        log_p: (K, B) for each layer, log p of this very draw.
+        kl: (K, B) for each layer, KL(q || p) in closed form where there is one, else log_q - log_p.
+        log_mass: (K, B) how much each draw counts: -log K when sampled, log q(y|x) when enumerated.
+        output: p(x|z), batch shape (K, B).
+        posterior: q(z|x), batch shape (B,); None for models with several layers.
+        prior: p(z); None for models with several layers.
+    """
+
+    batch: Batch
+    z: tuple[Tensor, ...]
+    log_px: Tensor
+    log_q: tuple[Tensor, ...]
+    log_p: tuple[Tensor, ...]
+    kl: tuple[Tensor, ...]
+    log_mass: Tensor
+    output: Distribution
+    posterior: Distribution | None = None
+    prior: Distribution | None = None
+
+    @property
+    def log_w(self) -> Tensor:
+        """(K, B) log importance weights, log p(x, z) - log q(z|x)."""
+        return self.log_px + sum(p - q for p, q in zip(self.log_p, self.log_q, strict=True))
+
+    @property
+    def rate(self) -> Tensor:
+        """(B,) the mean over draws of the sum over layers of the KL."""
+        return self.mean(torch.stack(self.kl).sum(0) if len(self.kl) > 1 else self.kl[0])
+
+    @property
+    def distortion(self) -> Tensor:
+        """(B,) the mean over draws of -log p(x|z), constants included."""
+        return -self.mean(self.log_px)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """(B,) the mean of `values` (K, B) over draws, each counted by its mass."""
+        return values[0] if len(values) == 1 else (self.log_mass.exp() * values).sum(0)
+
+
+class Model(Protocol):
+    """What objectives, the loop, evaluation and generation know of a model."""
+
+    @property
+    def normalised(self) -> bool:
+        """Whether log p(x|z) is a log-likelihood of x."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights; models are modules."""
+        ...
+
+    def draw(self, batch: Batch, samples: int = 1) -> Draw:
+        """`samples` draws of z for each example."""
+        ...
+
+    def log_joint(self, batch: Batch, z: Tensor) -> Tensor:
+        """(K, B) log p(x, z) for z (K, B, *latent)."""
+        ...
+
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x|z) for z (*lead, *latent), batch shape lead."""
+        ...
+
+    def sample(self, n: int, seed: int | None = None, mean: bool = False) -> Tensor:
+        """(n, *event) x from the model."""
+        ...
+
+
+def divergence(posterior: Distribution, prior: Distribution, log_q: Tensor, log_p: Tensor) -> Tensor:
+    """(K, B) KL(q || p) in closed form where torch knows one, else the one-sample estimate log q - log p."""
+    try:
+        return kl_divergence(posterior, prior).expand_as(log_q)
+    except NotImplementedError:
+        return log_q - log_p

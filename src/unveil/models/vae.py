@@ -1,0 +1,104 @@
+"""The variational autoencoder with one layer of latent variables: prior, posterior and likelihood, and nothing else."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from math import log
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from unveil.data import Batch, Measure
+from unveil.errors import SettingError
+from unveil.models.draw import Draw, divergence
+from unveil.part import Conditional, Likelihood, Part
+from unveil.randomness import key
+
+
+class VAE(Part):
+    r"""p(x, z) = p(z) p(x|z) with the approximate posterior q(z|x).
+
+    .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x) \| p(z))
+
+    Args:
+        prior: p(z).
+        posterior: q(z|x), with reparameterised samples.
+        likelihood: p(x|z).
+
+    Source: Kingma & Welling 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114; Rezende et al. 2014,
+    Stochastic Backpropagation, arXiv:1401.4082.
+    """
+
+    def __init__(self, prior: nn.Module, posterior: nn.Module, likelihood: nn.Module) -> None:
+        super().__init__()
+        self.prior: Conditional = prior
+        self.posterior: Conditional = posterior
+        self.likelihood: Likelihood = likelihood
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures of the spaces of x that its likelihood is for."""
+        return self.likelihood.measures
+
+    @property
+    def normalised(self) -> bool:
+        """Whether log p(x|z) is a log-likelihood of x."""
+        return self.likelihood.normalised
+
+    def draw(self, batch: Batch, samples: int = 1) -> Draw:
+        """`samples` = K reparameterised draws of z for each example."""
+        posterior, prior = self.posterior(batch.x), self.prior()
+        z = posterior.rsample(torch.Size([samples]))
+        output = self.decode(z)
+        log_px = output.log_prob(batch.x)
+        log_q, log_p = posterior.log_prob(z), prior.log_prob(z)
+        return Draw(
+            batch=batch,
+            z=(z,),
+            log_px=log_px,
+            log_q=(log_q,),
+            log_p=(log_p,),
+            kl=(divergence(posterior, prior, log_q, log_p),),
+            log_mass=torch.full_like(log_px, -log(samples)),
+            output=output,
+            posterior=posterior,
+            prior=prior,
+        )
+
+    def log_joint(self, batch: Batch, z: Tensor) -> Tensor:
+        """(K, B) log p(x|z) + log p(z) for z (K, B, *latent)."""
+        return self.decode(z).log_prob(batch.x) + self.prior().log_prob(z)
+
+    def encode(self, x: Tensor) -> Distribution:
+        """q(z|x) for x (B, *event). Deterministic: the distribution, not a draw from it."""
+        return self.posterior(x)
+
+    def decode(self, z: Tensor) -> Distribution:
+        """p(x|z) for z (*lead, *latent), batch shape lead."""
+        latent = self.prior().event_shape
+        if z.shape[z.dim() - len(latent) :] != latent:
+            raise SettingError(f"z of shape {tuple(z.shape)} does not end in the prior's {tuple(latent)}")
+        return self.likelihood(z, leading=z.dim() - len(latent))
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int | None = None, mean: bool = False) -> Tensor:
+        """Call the model: x ~ p(x|z) with z ~ p(z).
+
+        Args:
+            n: how many, at least 1.
+            seed: the same seed gives the same samples, whatever was drawn before; None draws on.
+            mean: give E[x|z] instead of x: sharper to look at, and no sample of the model.
+
+        Returns:
+            (n, *event) float32.
+        """
+        if n < 1:
+            raise SettingError(f"{n} samples cannot be drawn; ask for at least 1")
+        device = next(self.parameters()).device
+        forked = [] if device.type != "cuda" else [device]
+        with torch.random.fork_rng(forked) if seed is not None else nullcontext():
+            if seed is not None:
+                torch.manual_seed(key(seed, "sample"))
+            output = self.decode(self.prior().sample(torch.Size([n])))
+            return output.mean if mean else output.sample()

@@ -1,0 +1,7 @@
+"""Objectives read draws: terms that add and scale to a loss."""
+
+from unveil.objectives.elbo import Distortion, Rate
+from unveil.objectives.importance import Iwae
+from unveil.objectives.term import Scaled, Sum, Term, Warmup
+
+__all__ = ["Distortion", "Iwae", "Rate", "Scaled", "Sum", "Term", "Warmup"]

@@ -1,0 +1,39 @@
+"""The two halves of the evidence lower bound: -ELBO = distortion + rate."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from unveil.models import Draw, Model
+from unveil.objectives.term import Term
+
+
+class Distortion(Term):
+    r"""What is lost: the expected negative log-likelihood of x given its own z.
+
+    .. math:: -E_{q(z|x)} \log p(x|z)
+
+    Constants included, so that distortion + rate is -ELBO in nats. Value and pathwise gradient are unbiased for this
+    expectation, for any number of draws.
+
+    Returns:
+        Nats per example, (B,).
+    """
+
+    def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
+        return draw.distortion
+
+
+class Rate(Term):
+    r"""What z costs: how far the posterior is from the prior.
+
+    .. math:: \sum_l \mathrm{KL}(q(z_l|x) \| p(z_l))
+
+    In closed form where there is one, else log q - log p of the draws; value and gradient are unbiased in both cases.
+
+    Returns:
+        Nats per example, (B,).
+    """
+
+    def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
+        return draw.rate
