@@ -1,0 +1,7 @@
+"""Run folders and checkpoints. Nothing that a file contains is ever executed."""
+
+from unveil.store.files import write, write_json
+from unveil.store.folder import FORMAT, RunFolder, free_path
+from unveil.store.spec import build, describe, fill
+
+__all__ = ["FORMAT", "RunFolder", "build", "describe", "fill", "free_path", "write", "write_json"]

@@ -1,0 +1,183 @@
+"""The run folder: what a run leaves behind, and all that is needed to open it or to go on with it.
+
+    run.json             what it is: spec, data, settings, versions, digests
+    model.safetensors    the weights to use
+    checkpoints/STEP/    everything that training needs to go on from there
+    metrics.jsonl        a line for each epoch; no clocks in it
+    timing.jsonl         a line for each epoch; nothing but clocks
+    report.json          what `evaluate` found
+    pictures/            what there is to see
+    lock                 whose it is, while somebody trains
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unveil.errors import RunError
+from unveil.store import files, lock, tensors
+
+FORMAT = 1
+"""Version of the layout; a newer one is refused."""
+KEPT = 2
+"""Checkpoints that are kept."""
+
+
+class RunFolder:
+    """A run folder on disk.
+
+    Args:
+        path: where it is or is to be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pictures = path / "pictures"
+        self._checkpoints = path / "checkpoints"
+
+    def create(self, resume: bool) -> None:
+        """Make the folder; an existing one is taken only to resume.
+
+        Raises:
+            RunError: it exists, or cannot be made.
+        """
+        if self.path.exists() and not resume:
+            raise RunError(f"{self.path} exists; go on with it by --resume, or name another --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be made: {error.strerror}; name another --out") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder within; a second process is refused."""
+        with lock.held(self.path / "lock"):
+            yield
+
+    # what it is
+
+    def write_manifest(self, content: Mapping[str, Any]) -> None:
+        """Write run.json."""
+        files.write_json(self.path / "run.json", {"format": FORMAT, **content})
+
+    def manifest(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            RunError: this is no run folder, or one of a newer format.
+        """
+        if not (self.path / "run.json").is_file():
+            what = "holds no run.json" if self.path.is_dir() else "is no folder"
+            raise RunError(f"{self.path} is no run folder: it {what}; `unveil train` makes one")
+        content = files.read_json(self.path / "run.json")
+        if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+            raise RunError(f"{self.path / 'run.json'} is damaged: it states no format")
+        if content["format"] > FORMAT:
+            raise RunError(
+                f"{self.path} has format {content['format']}, and this version reads up to {FORMAT}; update unveil"
+            )
+        return content
+
+    # the weights to use
+
+    def write_model(self, state: dict[str, Tensor]) -> dict[str, str]:
+        """Write model.safetensors; returns its entry for the manifest's digests."""
+        return {"model.safetensors": tensors.save(self.path / "model.safetensors", state)}
+
+    def model(self) -> dict[str, Tensor]:
+        """The weights to use.
+
+        Raises:
+            RunError: training has not ended yet, or the file is damaged.
+        """
+        digests = self.manifest().get("tensors")
+        digest = digests.get("model.safetensors") if isinstance(digests, dict) else None
+        if not isinstance(digest, str):
+            raise RunError(f"{self.path} has no finished weights; end its training with --resume")
+        return tensors.load(self.path / "model.safetensors", digest)
+
+    # what happened
+
+    def append(self, name: str, record: Mapping[str, Any]) -> None:
+        """Add a line to a .jsonl file and flush it to disk."""
+        try:
+            with (self.path / name).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"{self.path / name} cannot be written: {error.strerror}; free some space") from error
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """The records of a .jsonl file, oldest first; a torn last line is left out."""
+        path = self.path / name
+        if not path.is_file():
+            return []
+        whole = path.read_text(encoding="utf-8").split("\n")[:-1]
+        try:
+            return [json.loads(line) for line in whole]
+        except ValueError:
+            raise RunError(f"{path} is damaged: a line holds no JSON") from None
+
+    def rewind(self, step: int) -> None:
+        """Forget the lines that were written after step `step`: they will be written again."""
+        for name in ("metrics.jsonl", "timing.jsonl"):
+            kept = [json.dumps(record) + "\n" for record in self.lines(name) if record.get("step", 0) <= step]
+            files.write(self.path / name, "".join(kept).encode())
+
+    # everything that training needs to go on
+
+    def save_checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Write checkpoints/STEP through a temporary name, then drop all but the latest two."""
+        target = self._checkpoints / str(step)
+        if target.exists():
+            return
+        temporary = self._checkpoints / f".{step}.tmp"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            digest = tensors.save(temporary / "state.safetensors", state)
+            files.write_json(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
+            temporary.rename(target)
+            files.flush_folder(self._checkpoints)
+        except OSError as error:
+            raise RunError(f"{target} cannot be written: {error.strerror}; free some space") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        for old in self.checkpoints()[:-KEPT]:
+            shutil.rmtree(self._checkpoints / str(old), ignore_errors=True)
+
+    def checkpoints(self) -> list[int]:
+        """The steps of which there are checkpoints, in order."""
+        if not self._checkpoints.is_dir():
+            return []
+        return sorted(int(path.name) for path in self._checkpoints.iterdir() if path.name.isdecimal())
+
+    def checkpoint(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and facts of a checkpoint.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        place = self._checkpoints / str(step)
+        facts = files.read_json(place / "state.json")
+        if not isinstance(facts, dict) or not isinstance(facts.get("tensors"), dict):
+            raise RunError(f"{place / 'state.json'} is damaged")
+        return tensors.load(place / "state.safetensors", str(facts["tensors"].get("state.safetensors"))), facts
+
+
+def free_path(base: Path) -> Path:
+    """`base` where nothing is there yet, else `base`-2, `base`-3, ..."""
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path

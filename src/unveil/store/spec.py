@@ -1,0 +1,133 @@
+"""The spec: what a model and its objective are made of, as plain data.
+
+Every part is described by the name of its class and the arguments of its constructor, which it keeps as attributes of
+the same names. Parts may be shared, so the spec is a graph: a list in which each part stands once, after all that it is
+made of. Reading a spec builds known classes from numbers and names; nothing in it is ever executed or imported.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unveil.errors import RunError, SettingError, unknown
+
+
+def describe(**roots: nn.Module) -> dict[str, Any]:
+    """The spec of some modules: `{"parts": [...], "roots": {name: index}}`.
+
+    Raises:
+        SettingError: a part whose constructor arguments cannot be told from its attributes, or are no plain data.
+    """
+    parts: list[dict[str, Any]] = []
+    places: dict[int, int] = {}
+
+    def place(module: nn.Module) -> int:
+        if id(module) not in places:
+            arguments = {name: value(getattr(module, name), module) for name in _arguments(module)}
+            places[id(module)] = len(parts)
+            parts.append({"type": type(module).__name__, "arguments": arguments})
+        return places[id(module)]
+
+    def value(given: Any, owner: nn.Module) -> Any:
+        if isinstance(given, (list, tuple, nn.ModuleList)):
+            return [value(item, owner) for item in given]
+        if isinstance(given, nn.Module):
+            return {"part": place(given)}
+        if given is None or isinstance(given, (bool, int, float, str)):
+            return given
+        raise SettingError(
+            f"{type(owner).__name__} is built from a {type(given).__name__}, which cannot be saved; "
+            "build it from numbers, text, sequences of them and modules"
+        )
+
+    return {"roots": {name: place(module) for name, module in roots.items()}, "parts": parts}
+
+
+def _arguments(module: nn.Module) -> list[str]:
+    kind = type(module)
+    if kind.__init__ is nn.Module.__init__:  # which takes anything and means nothing by it
+        return []
+    names = []
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise SettingError(f"{kind.__name__} takes *{name}, so it cannot be saved; wrap it in a module of your own")
+        if name not in module.__dict__ and name not in module._modules:
+            raise SettingError(
+                f"{kind.__name__} does not keep its argument {name!r}, so it cannot be saved; "
+                f"say self.{name} = {name} in its __init__, or wrap it in a module of your own"
+            )
+        names.append(name)
+    return names
+
+
+def build(spec: Any, known: Mapping[str, type[nn.Module]]) -> dict[str, nn.Module]:
+    """The modules that a spec describes, on the meta device: without memory, until their tensors are loaded.
+
+    Args:
+        spec: what `describe` gave, perhaps from a hostile file.
+        known: the classes that may be built, by name.
+
+    Raises:
+        RunError: a class that is not known, or a spec that is none.
+    """
+    built: list[nn.Module] = []
+
+    def value(given: Any) -> Any:
+        if isinstance(given, list):
+            return [value(item) for item in given]
+        if isinstance(given, dict):
+            index = given.get("part")
+            # a part stands after all that it is made of, hence no cycles
+            if set(given) != {"part"} or type(index) is not int or not 0 <= index < len(built):
+                raise RunError("the spec in run.json is damaged: a part refers to one that is not there")
+            return built[index]
+        return given
+
+    try:
+        with torch.device("meta"):
+            for part in spec["parts"]:
+                if part["type"] not in known:
+                    hint = "if it is your own, hand its class over: unveil.open(path, parts=[...])"
+                    raise RunError(f"{unknown('part', str(part['type']), known)}; {hint}")
+                arguments = {str(name): value(given) for name, given in part["arguments"].items()}
+                built.append(known[part["type"]](**arguments))
+        return {str(name): value({"part": index}) for name, index in spec["roots"].items()}
+    except RunError:
+        raise
+    except Exception as error:  # whatever a constructor makes of hostile arguments
+        raise RunError(f"the spec in run.json cannot be built: {type(error).__name__}: {str(error)[:120]}") from None
+
+
+def fill(modules: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Give a module from `build` memory on the CPU and the values of its parameters and buffers.
+
+    Raises:
+        RunError: names, shapes or types differ; nothing was allocated.
+    """
+    wanted = {
+        name: tensor for named in (modules.named_parameters(), modules.named_buffers()) for name, tensor in named
+    }
+    if difference := sorted(set(wanted) ^ set(tensors)):
+        raise RunError(f"{source} does not fit the spec in run.json: {_some(difference)} stand in only one of the two")
+    wrong = [
+        name
+        for name, tensor in wanted.items()
+        if tensor.shape != tensors[name].shape or tensor.dtype != tensors[name].dtype
+    ]
+    if wrong:
+        raise RunError(f"{source} does not fit the spec in run.json: {_some(wrong)} have another shape or type")
+    modules.to_empty(device="cpu")
+    with torch.no_grad():
+        for named in (modules.named_parameters(), modules.named_buffers()):
+            for name, tensor in named:
+                tensor.copy_(tensors[name])
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
