@@ -1,0 +1,128 @@
+"""What a trained model can be asked for: encodings, reconstructions, and decoded points of a latent plane.
+
+All of it is deterministic but for what takes a seed: `encode` gives the posterior's mean and scale, not a draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unveil.data import Split
+from unveil.evaluation import in_evaluation
+from unveil.models import VAE
+from unveil.randomness import generator, reseed
+
+CHUNK = 2_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Posteriors of a split.
+
+    Attributes:
+        mean: (N, D) posterior means.
+        scale: (N, D) posterior standard deviations.
+        label: (N,) int64 labels or None.
+        index: (N,) int64 row of each example in its source.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    label: Tensor | None
+    index: Tensor
+
+
+@torch.no_grad()
+def encode(model: VAE, split: Split) -> Encoded:
+    """q(z|x) of every example, without noise: a random reading gives way to its mean, the gray image."""
+    device = next(model.parameters()).device
+    means, scales = [], []
+    with in_evaluation(model):
+        for start in range(0, len(split), CHUNK):
+            x = split.reading.mean(split.values[start : start + CHUNK]).to(device)
+            posterior = model.encode(x)
+            means.append(posterior.mean.cpu())
+            scales.append(posterior.stddev.cpu())
+    return Encoded(torch.cat(means), torch.cat(scales), split.labels, split.rows)
+
+
+@torch.no_grad()
+def decode(model: VAE, z: Tensor) -> Tensor:
+    """(N, *event) E[x|z] for z (N, D)."""
+    device = next(model.parameters()).device
+    with in_evaluation(model):
+        return torch.cat([model.decode(part.to(device)).mean.cpu() for part in z.split(CHUNK)])
+
+
+def reconstruct(model: VAE, split: Split) -> Tensor:
+    """(N, *event) E[x|z] at the posterior mean of every example."""
+    return decode(model, encode(model, split).mean)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane through the latent space.
+
+    Attributes:
+        origin: (D,).
+        axes: (2, D) orthonormal.
+        principal: whether the axes are principal directions of the posterior means, rather than z's own two.
+        explained: share of the posterior means' variance in each direction.
+        prior: (M, 2) sorted coordinates of draws from the prior, each column by itself: its quantiles.
+    """
+
+    origin: Tensor
+    axes: Tensor
+    principal: bool
+    explained: tuple[float, float]
+    prior: Tensor
+
+    def coordinates(self, z: Tensor) -> Tensor:
+        """(N, 2) where z (N, D) falls on the plane."""
+        return (z - self.origin) @ self.axes.T
+
+    def grid(self, size: int) -> Tensor:
+        """(size * size, D) points at the prior's quantiles, row by row from the top left.
+
+        Quantiles spread the points as the prior does, so each picture stands for the same probability.
+        """
+        levels = (torch.arange(size) + 0.5) / size
+        across, up = (self.prior[(levels * len(self.prior)).long(), axis] for axis in (0, 1))
+        rows, columns = torch.meshgrid(up.flip(0), across, indexing="ij")
+        return self.origin + torch.stack([columns.flatten(), rows.flatten()], 1) @ self.axes
+
+
+@torch.no_grad()
+def plane(model: VAE, means: Tensor, draws: int = 100_000) -> Plane:
+    """The latent plane itself where z has two dimensions, else that of the two principal directions of `means` (N, D).
+
+    The other directions are held at the mean. A latent line is embedded in a plane whose second coordinate is zero.
+    """
+    size = means.shape[1]
+    origin, spread = means.mean(0), means.var(0).sum().clamp(min=1e-12)
+    if size <= 2:
+        axes, origin = torch.eye(2, size), torch.zeros(size)
+    else:
+        axes = torch.linalg.svd(means - origin, full_matrices=False).Vh[:2]
+        # a singular vector's sign is arbitrary: let its largest entry be positive
+        axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    explained = ((means - origin) @ axes.T).var(0) / spread
+    with in_evaluation(model):
+        reseed(0, "plane", device=next(model.parameters()).device)
+        prior = model.prior().sample(torch.Size([draws])).cpu()
+    quantiles = ((prior - origin) @ axes.T).sort(0).values
+    return Plane(origin, axes, size > 2, (float(explained[0]), float(explained[1])), quantiles)
+
+
+def pick(split: Split, n: int, seed: int = 0) -> Split:
+    """`n` rows to show, a few of each label where there are labels, as a function of `seed`."""
+    order = torch.randperm(len(split), generator=generator(seed, "pick", split.name))
+    if split.labels is None:
+        return split.subset(order[:n])
+    labels = split.labels[order]
+    kinds = labels.unique().tolist()
+    each = -(-n // len(kinds))
+    return split.subset(torch.cat([order[labels == kind][:each] for kind in kinds])[:n])
