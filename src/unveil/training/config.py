@@ -1,0 +1,63 @@
+"""How to train: one typed record for the command line and the library. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+from unveil.errors import SettingError
+
+Schedule = Literal["cosine", "one-cycle", "constant"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Attributes:
+        epochs: visits of the whole training split.
+        batch_size: examples in a step.
+        learning_rate: the largest that the schedule reaches.
+        schedule: 'cosine' (a short warm-up, then down to zero), 'one-cycle' (a long way up, then down) or 'constant'.
+        warmup: share of all steps in which the learning rate rises.
+        clip: largest norm of the gradient; a longer one is shortened.
+        average: how much of the averaged weights each step keeps; evaluation and samples use the average. 0 for none.
+        validate_every: epochs between looks at the validation split; 0 for none.
+        checkpoint_every: epochs between checkpoints; 0 for one at the end alone.
+        seed: everything random is a function of it.
+        device: where to train: cpu, cuda, cuda:1, mps.
+        threads: CPU threads; 0 for as many as torch takes.
+        precision: of the matrix products in training; 'auto' is bfloat16 where the machine has instructions for it.
+            Evaluation is always in float32.
+    """
+
+    epochs: int = 30
+    batch_size: int = 200
+    learning_rate: float = 2e-3
+    schedule: Schedule = "one-cycle"
+    warmup: float = 0.2
+    clip: float = 100.0
+    average: float = 0.998
+    validate_every: int = 1
+    checkpoint_every: int = 5
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        for name in ("learning_rate", "clip"):
+            _require(self, name, isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
+        for name in ("validate_every", "checkpoint_every", "threads", "seed"):
+            _require(self, name, getattr(self, name) >= 0, "at least 0")
+        _require(self, "warmup", 0 <= self.warmup < 1, "a share of all steps, at least 0 and below 1")
+        _require(self, "average", 0 <= self.average < 1, "at least 0 and below 1")
+
+
+def _require(config: Training, name: str, holds: bool, needed: str) -> None:
+    if not holds:
+        raise SettingError(f"{name.replace('_', ' ')} cannot be {getattr(config, name)}; give {needed}")

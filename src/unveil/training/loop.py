@@ -1,0 +1,238 @@
+"""The one loop. Data flows one way: feed, batch, draw, loss, step, record.
+
+Step t sees the batch and the noise that (seed, t) stand for, so a run that stopped goes on as if it had not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from unveil.data import Dataset, Feed
+from unveil.errors import DivergedError
+from unveil.evaluation import bound
+from unveil.models import Model
+from unveil.objectives import Term
+from unveil.part import Part
+from unveil.randomness import reseed
+from unveil.training.average import Average, load_state
+from unveil.training.config import Precision, Training
+from unveil.training.guard import GuardedAdam
+from unveil.training.precision import autocast
+from unveil.training.schedules import learning_rate
+from unveil.training.state import State
+from unveil.training.step import FIGURES, Step
+from unveil.training.stop import Stop
+from unveil.training.tally import Tally
+
+log = logging.getLogger(__name__)
+
+VALIDATION_BATCH = 500
+MICROBATCH = 0
+"""Which of the parts of a step this process makes: one process, one part."""
+
+
+class Journal(Protocol):
+    """Where records and checkpoints go."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """After each epoch: what metrics.jsonl gets."""
+
+    def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Everything needed to go on after `step`."""
+
+
+class Monitor(Protocol):
+    """Who watches: three methods."""
+
+    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int) -> None:
+        """Before the first step."""
+
+    def step(self, step: int) -> None:
+        """After step `step`; nothing is read from the device for it."""
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """After each epoch."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended.
+
+    Attributes:
+        steps: steps taken in all.
+        finished: False when Ctrl-C ended it before the last epoch.
+        best_epoch: whose averaged weights the model has now.
+        best_value: their -ELBO on the validation split; None without one.
+    """
+
+    steps: int
+    finished: bool
+    best_epoch: int
+    best_value: float | None
+
+
+def fit(
+    model: Model,
+    objective: Term,
+    data: Dataset,
+    config: Training,
+    precision: Precision,
+    *,
+    journal: Journal | None = None,
+    monitor: Monitor | None = None,
+    resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
+) -> Outcome:
+    """Train; afterwards the model has the averaged weights with the smallest -ELBO on the validation split.
+
+    Args:
+        model: on the device; its weights are changed in place.
+        objective: on the device; likewise.
+        data: the training and validation splits are used, the test split never.
+        config: how.
+        precision: 'float32' or 'bfloat16', of the matrix products.
+        journal: where records and checkpoints go; None keeps nothing.
+        monitor: who watches.
+        resume: tensors and facts of a checkpoint to go on from.
+
+    Raises:
+        DivergedError: an epoch without one finite step.
+    """
+    step = Step(model, objective)
+    device = next(step.parameters()).device
+    feed = Feed(data.train, config.batch_size, config.seed, device)
+    state = State(
+        Average(step, config.average), GuardedAdam(step.parameters(), config.clip), Tally(FIGURES, device)
+    )
+    if resume is not None:
+        state.restore(*resume)
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
+        run = _Run(step, feed, state, data, config, precision, journal, monitor)
+        finished = run.go(stop)
+        outcome = run.settle(finished)
+    return outcome
+
+
+class _Run:
+    """One call of `fit`."""
+
+    def __init__(
+        self,
+        step: Step,
+        feed: Feed,
+        state: State,
+        data: Dataset,
+        config: Training,
+        precision: Precision,
+        journal: Journal | None,
+        monitor: Monitor | None,
+    ) -> None:
+        self.step, self.feed, self.state, self.data, self.config = step, feed, state, data, config
+        self.precision, self.journal, self.monitor = precision, journal, monitor
+        self.total = config.epochs * feed.steps_per_epoch
+        self.parts = [part for part in step.modules() if isinstance(part, Part)]
+        self.moving = [part for part in self.parts if type(part).update is not Part.update]
+        looks = config.validate_every > 0 and len(data.validation) > 0
+        self.validation = list(data.validation.batches(VALIDATION_BATCH, config.seed)) if looks else []
+
+    def go(self, stop: Stop) -> bool:
+        """Step until the end or until somebody wants to stop; True at the end."""
+        state, feed = self.state, self.feed
+        if self.monitor is not None:
+            self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch)
+        self.step.train()
+        saved = state.step
+        while state.step < self.total and not stop.wanted:
+            if state.step % feed.steps_per_epoch == 0:
+                for part in self.parts:
+                    part.prepare(feed.split, state.step / feed.steps_per_epoch)
+            self._advance()
+            if self.monitor is not None:
+                self.monitor.step(state.step)
+            if state.step % feed.steps_per_epoch == 0:
+                epoch = state.step // feed.steps_per_epoch
+                self._end_epoch(epoch)
+                if self.config.checkpoint_every and epoch % self.config.checkpoint_every == 0:
+                    saved = self._save()
+        if saved != state.step:
+            self._save()
+        return state.step >= self.total
+
+    def _advance(self) -> None:
+        """One step: batch and noise are those of (seed, step)."""
+        state, feed = self.state, self.feed
+        number = state.step
+        reseed(self.config.seed, "step", number, MICROBATCH, device=feed.device)
+        t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
+        with autocast(self.precision, feed.device):
+            figures, draw = self.step(feed.batch(number), t)
+        figures["loss"].backward()
+        finite = state.optimiser.step(figures["loss"], learning_rate(self.config, number, self.total))
+        state.average.update(number)
+        state.tally.add(figures, finite, number)
+        if self.moving and bool(finite):
+            for part in self.moving:
+                part.update(draw)
+        state.step = number + 1
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Read what the steps summed up, look at the validation split, tell journal and monitor."""
+        figures, lost, last = self.state.tally.read()
+        if lost:
+            rows = self.feed.split.rows[self.feed.positions(last)].tolist()
+            log.warning(
+                "%d steps of epoch %d had a non-finite loss or gradient and were left out; "
+                "the last was step %d, rows %s ... of the training data",
+                *(lost, epoch, last, ", ".join(map(str, rows[:5]))),
+            )
+        if not isfinite(figures["loss"]):
+            raise DivergedError(
+                f"no step of epoch {epoch} had a finite loss and gradient; the weights are those from before; "
+                f"lower --learning-rate (now {self.config.learning_rate:g})"
+            )
+        record: dict[str, Any] = {
+            "epoch": epoch,
+            "step": self.state.step,
+            **figures,
+            "neg_elbo": figures["distortion"] + figures["rate"],
+            "skipped": lost,
+        }
+        if self.validation and epoch % self.config.validate_every == 0:
+            record["validation"] = self._validate()
+            self.state.consider(record["validation"]["neg_elbo"], epoch)
+        if self.journal is not None:
+            self.journal.record(record)
+        if self.monitor is not None:
+            self.monitor.epoch(record)
+
+    def _validate(self) -> dict[str, float]:
+        """-ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
+        with self.state.average.in_place():
+            found = bound(self.step.model, self.validation, self.config.seed, self.feed.device)
+        means = {name: float(values.double().mean()) for name, values in found.items()}
+        return {**means, "neg_elbo": means["distortion"] + means["rate"]}
+
+    def _save(self) -> int:
+        if self.journal is not None:
+            self.journal.checkpoint(self.state.step, self.state.tensors(), self.state.facts())
+        return self.state.step
+
+    def settle(self, finished: bool) -> Outcome:
+        """Give the module the weights to use: the best, or the average of now where nothing was ever looked at."""
+        state = self.state
+        epoch = state.step // self.feed.steps_per_epoch
+        if self.validation and (not finished or epoch % self.config.validate_every):
+            state.consider(self._validate()["neg_elbo"], epoch)
+        if not state.best:
+            state.best, state.best_epoch = state.average.state, epoch
+        load_state(self.step, state.best)
+        self.step.eval()
+        return Outcome(state.step, finished, state.best_epoch, state.best_value)
+
+
