@@ -1,0 +1,54 @@
+"""One look for every picture: size, colours, and how a figure becomes a file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unveil.store import write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Paul Tol's 'muted' scheme, told apart by colour-blind readers, with a gray that carries on white
+PALETTE = (
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#777777",
+)
+INK = "#333333"
+DPI = 150
+
+
+def blank(width: float, height: float, title: str, note: str = "") -> tuple[Figure, Axes]:
+    """A figure of that size in inches with one bare pair of axes, a title, and a note in small print below it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=12, color=INK, pad=20 if note else 8)
+    if note:
+        axes.annotate(
+            note, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=8, color="#666666"
+        )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8, colors=INK)
+    return figure, axes
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, buffer.getvalue())
+    return path
