@@ -1,0 +1,329 @@
+"""What a library user calls: train, open, and the run that both give."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import unveil.models
+import unveil.networks
+import unveil.objectives
+import unveil.parts
+from unveil.data import Batch, Dataset, load
+from unveil.errors import DataError, RunError, SettingError, unknown
+from unveil.evaluation import Nats, Watcher, evaluate
+from unveil.models import VAE
+from unveil.objectives import Term
+from unveil.randomness import reseed
+from unveil.recipes import Recipe, default_recipe, recipe
+from unveil.store import RunFolder, build, describe, fill, free_path, write_json
+from unveil.training.average import state_of
+from unveil.training.config import Training
+from unveil.training.loop import Monitor, fit
+from unveil.training.precision import device_for, resolve
+from unveil.version import __version__
+
+log = logging.getLogger(__name__)
+
+RUNS = Path("runs")
+KNOWN: dict[str, type[nn.Module]] = {
+    name: kind
+    for package in (unveil.networks, unveil.parts, unveil.models, unveil.objectives)
+    for name in package.__all__
+    if isinstance(kind := getattr(package, name), type) and issubclass(kind, nn.Module)
+}
+"""The parts that a run folder may name."""
+
+
+@dataclass
+class Run:
+    """A trained model, and where it came from.
+
+    Attributes:
+        model: the generative model: `run.model.sample(64)`.
+        objective: what it was trained on.
+        manifest: what run.json says, or would say.
+        path: the run folder; None where nothing was written.
+        data: what it was trained on; None where it was opened from a folder and not yet asked for.
+    """
+
+    model: VAE
+    objective: Term
+    manifest: dict[str, Any]
+    path: Path | None = None
+    data: Dataset | None = None
+
+    def load_data(self, data_dir: str | Path | None = None) -> Dataset:
+        """The data that it was trained on, loaded anew if need be.
+
+        Raises:
+            DataError: they cannot be found, or are not the same any more.
+        """
+        if self.data is None:
+            facts = self.manifest["data"]
+            if not facts["loadable"]:
+                raise DataError(f"this run was trained on {facts['name']} in memory; hand the data over")
+            data = load(facts["name"], data_dir=data_dir, measure=facts["measure"])
+            if data.fingerprint != facts["fingerprint"]:
+                raise DataError(
+                    f"{facts['name']} is not what this run was trained on: fingerprint {data.fingerprint[:12]} "
+                    f"instead of {facts['fingerprint'][:12]}; name the data to use"
+                )
+            self.data = data
+        return self.data
+
+    def evaluate(
+        self,
+        data: Dataset | None = None,
+        *,
+        split: str = "test",
+        samples: int = 500,
+        images: int | None = None,
+        seed: int = 0,
+        watcher: Watcher | None = None,
+    ) -> Nats:
+        """Its figures in nats on a split, also written to report.json where there is a run folder.
+
+        Args:
+            data: other data than it was trained on, in the same space.
+            split: which split.
+            samples: K, draws of z for each image.
+            images: how many images; None for all.
+            seed: of binarisation, noise and subset.
+            watcher: told the forecast and the progress.
+        """
+        data = data if data is not None else self.load_data()
+        check(self.model, data)
+        found = evaluate(
+            self.model,
+            data.split(split),
+            data=data.name,
+            samples=samples,
+            images=images,
+            seed=seed,
+            watcher=watcher,
+        )
+        if self.path is not None:
+            write_json(self.path / "report.json", found.as_dict())
+        return found
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl: a record for each epoch."""
+        return [] if self.path is None else RunFolder(self.path).lines("metrics.jsonl")
+
+
+class _Journal:
+    """Records and checkpoints go to the run folder; what depends on time has a file of its own."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.start = perf_counter()
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        self.folder.append("metrics.jsonl", record)
+        seconds = round(perf_counter() - self.start, 3)
+        self.folder.append("timing.jsonl", {"step": record["step"], "seconds": seconds})
+
+    def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
+        self.folder.save_checkpoint(step, state, facts)
+
+
+def train(
+    data: Dataset | str,
+    recipe: str | Recipe | None = None,
+    *,
+    model: VAE | None = None,
+    objective: Term | None = None,
+    training: Training | None = None,
+    latent: int | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    monitor: Monitor | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model and leave a run folder.
+
+    Args:
+        data: what `unveil.load` gave, or what it takes.
+        recipe: a name from `unveil recipes`; None for the one named like the data, else 'vae'.
+        model: your own composition instead of a recipe's, with `objective`. Its weights are trained in place.
+        objective: what your own model is trained on.
+        training: how; None for the recipe's own. Single `settings` may also be given by name: `epochs=5`.
+        latent: dimensions of z, for a recipe.
+        out: the run folder; None for runs/RECIPE, or runs/RECIPE-2 where that exists.
+        resume: go on in `out` from its last checkpoint, or from the beginning where there is none.
+        monitor: who watches.
+
+    Returns:
+        The run, its model on the CPU with the averaged weights that did best on the validation split.
+
+    Raises:
+        SettingError: settings, model and data do not fit together; found before the first step.
+        RunError: the folder exists, is in use, or cannot be written.
+        DivergedError: an epoch without one finite step.
+    """
+    data = load(data) if isinstance(data, str) else data
+    chosen = _choose(data, recipe, model, objective).with_latent(latent)
+    config = _settings(training or chosen.training, settings)
+    device = device_for(config.device)
+    precision = resolve(config.precision, device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if model is None:
+        with torch.random.fork_rng([]):
+            reseed(config.seed, "initialise")
+            model, objective = chosen.model.compose(data)
+    assert objective is not None
+    check(model, data)
+    manifest: dict[str, Any] = {
+        "recipe": chosen.name,
+        "spec": describe(model=model, objective=objective),
+        "data": {
+            "name": data.name,
+            "loadable": data.loadable,
+            "measure": data.space.measure,
+            "shape": list(data.space.shape),
+            "fingerprint": data.fingerprint,
+            "rows": {name: len(data.split(name)) for name in data.splits},
+            "attribution": data.attribution,
+        },
+        "training": asdict(config),
+        "precision": precision,
+        **_machine(),
+    }
+    path = Path(out) if out is not None else free_path(RUNS / chosen.name)
+    folder = RunFolder(path)
+    folder.create(resume)
+    with folder.locked():
+        state = _state(folder, manifest) if resume else None
+        folder.write_manifest({**manifest, "status": "training"})
+        folder.rewind(0 if state is None else state[1]["step"])
+        model.to(device)
+        objective.to(device)
+        outcome = fit(
+            model, objective, data, config, precision, journal=_Journal(folder), monitor=monitor, resume=state
+        )
+        model.cpu()
+        objective.cpu()
+        manifest |= {
+            "status": "finished" if outcome.finished else "interrupted",
+            "outcome": asdict(outcome),
+            "tensors": folder.write_model(state_of(nn.ModuleDict({"model": model, "objective": objective}))),
+        }
+        folder.write_manifest(manifest)
+    return Run(model, objective, manifest, path, data)
+
+
+def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
+    """Open a run folder.
+
+    Args:
+        path: the folder.
+        parts: classes of your own that the model is made of; a file never names an import.
+
+    Raises:
+        RunError: no run folder, a damaged or unfinished one, or one that needs parts which are not known.
+    """
+    folder = RunFolder(Path(path))
+    manifest = folder.manifest()
+    known = dict(KNOWN)
+    for part in parts:
+        if part.__name__ in KNOWN:
+            raise SettingError(f"there is a part named {part.__name__} already; give yours another name")
+        known[part.__name__] = part
+    modules = build(manifest.get("spec"), known)
+    if set(modules) != {"model", "objective"}:
+        raise RunError(f"{path} is damaged: its spec has no model and objective")
+    both = nn.ModuleDict(modules)
+    fill(both, folder.model(), str(folder.path / "model.safetensors"))
+    model, objective = modules["model"].eval(), modules["objective"].eval()
+    if not isinstance(model, VAE) or not isinstance(objective, Term):
+        raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
+    return Run(model, objective, manifest, folder.path)
+
+
+@torch.no_grad()
+def check(model: VAE, data: Dataset) -> None:
+    """See that model and data fit together, before anything is trained or printed.
+
+    Raises:
+        SettingError: the likelihood is for another space, or a shape does not fit.
+    """
+    if data.space.measure not in model.measures:
+        raise SettingError(
+            f"the likelihood is for {' or '.join(map(repr, model.measures))} data, and {data.name} is "
+            f"{data.space.measure!r}; load the data with another measure, or take a likelihood for it"
+        )
+    x = data.train.reading.mean(data.train.values[:2]).to(next(model.parameters()).device)
+    try:
+        draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train)))
+        given = tuple(draw.output.event_shape)
+    except SettingError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"the model cannot read {data.name}, of shape {data.space.shape}: {reason}") from error
+    if given != data.space.shape:
+        raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")
+
+
+def _choose(data: Dataset, name: str | Recipe | None, model: VAE | None, objective: Term | None) -> Recipe:
+    if (model is None) != (objective is None):
+        raise SettingError("give model and objective together, or neither and a recipe")
+    if model is not None and name is not None:
+        raise SettingError("give a recipe, or your own model and objective, not both")
+    chosen = name if isinstance(name, Recipe) else recipe(name or default_recipe(data.name))
+    return chosen if model is None else replace(chosen, name="custom")
+
+
+def _settings(training: Training, settings: Mapping[str, Any]) -> Training:
+    names = {field.name for field in fields(Training)}
+    for name in settings:
+        if name not in names:
+            raise unknown("setting", name, names)
+    return replace(training, **settings)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "unveil": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _state(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The latest checkpoint that can be read, if it belongs to this very run."""
+    steps = folder.checkpoints()
+    if not steps:
+        return None
+    before = folder.manifest()
+    for name, what in (("spec", "model"), ("training", "settings"), ("recipe", "recipe")):
+        if before.get(name) != manifest[name]:
+            raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
+    if before["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
+        raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
+    for name in ("threads", "platform", "versions", "precision"):
+        if before.get(name) != manifest[name]:
+            log.warning("%s was %s and is %s: the resumed run may differ", name, before.get(name), manifest[name])
+    for step in reversed(steps):
+        try:
+            return folder.checkpoint(step)
+        except RunError as error:
+            log.warning("%s; going back to the checkpoint before", error)
+    return None
