@@ -31,6 +31,7 @@ class GaussianVae:
         channels: of a conv network, after each halving of the image.
         beta: weight of the rate; 1 for the ELBO.
         kl_warmup: epochs over which the rate's weight rises from 0.
+        gain: by how much the encoder's centred input is multiplied.
     """
 
     latent: int = 16
@@ -40,6 +41,7 @@ class GaussianVae:
     channels: tuple[int, ...] = (32, 64, 64)
     beta: float = 1.0
     kl_warmup: float = 5.0
+    gain: float = 0.25
 
     def __post_init__(self) -> None:
         if self.latent < 1:
@@ -52,12 +54,16 @@ class GaussianVae:
     def compose(self, data: Dataset) -> tuple[VAE, Term]:
         """Model and objective for `data`, freshly initialised from torch's default generator."""
         from unveil.models import VAE
+        from unveil.networks import Centred
         from unveil.objectives import Distortion, Rate, Warmup
         from unveil.parts import Gaussian, Net, Standard, likelihood_for
 
-        encoder, decoder = self._networks(data.space.shape)
+        mean = data.train.mean()
+        network, decoder = self._networks(data.space.shape)
+        encoder = Centred(network, data.space.shape, self.gain)
+        encoder.centre_at(mean)
         likelihood = Net(decoder, likelihood_for(data.space.measure, len(data.space.shape)))
-        likelihood.start(data.train)
+        likelihood.start(mean)
         model = VAE(Standard(self.latent), Net(encoder, Gaussian(self.latent)), likelihood)
         rate: Term = Rate() if self.beta == 1 else self.beta * Rate()
         return model, Distortion() + (Warmup(rate, self.kl_warmup) if self.kl_warmup else rate)

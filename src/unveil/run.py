@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
@@ -315,7 +314,9 @@ def _state(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Te
     before = folder.manifest()
     for name, what in (("spec", "model"), ("training", "settings"), ("recipe", "recipe")):
         if before.get(name) != manifest[name]:
-            raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
+            raise RunError(
+                f"{folder.path} was begun with another {what}; resume it with the same, or name another --out"
+            )
     if before["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
         raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
     for name in ("threads", "platform", "versions", "precision"):

@@ -125,5 +125,3 @@ def from_file(path: Path, measure: Measure | None = None) -> Dataset:
         raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; name the array of examples 'x' or 'images'")
     labels = next((arrays[name] for name in ("y", "labels") if name in arrays), None)
     return from_arrays(values, labels, name=str(path), measure=measure)
-
-

@@ -52,6 +52,11 @@ class Split:
         chosen = torch.randperm(len(self), generator=generator(seed, "subset", self.name))[:n]
         return self.subset(chosen.sort().values)
 
+    def mean(self) -> Tensor:
+        """(*event) the mean of x over all rows, float32."""
+        chunks = self.values.split(10_000)
+        return torch.stack([self.reading.mean(chunk).sum(0).double() for chunk in chunks]).sum(0).div(len(self)).float()
+
     def to(self, device: torch.device) -> Split:
         """The same rows with their values on `device`."""
         return replace(self, values=self.values.to(device))

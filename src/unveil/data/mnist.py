@@ -161,7 +161,9 @@ def load(folder: Path | None = None, measure: Measure | None = None) -> Dataset:
     arrays = {}
     for part, file in FILES.items():
         path = find(file, folder) or fetch(file, folder)
-        arrays[part] = torch.from_numpy(parse(check(read_bytes(path, file.size), file, str(path)), str(path), file.dims).copy())
+        arrays[part] = torch.from_numpy(
+            parse(check(read_bytes(path, file.size), file, str(path)), str(path), file.dims).copy()
+        )
 
     def split(name: str) -> Split:
         images = arrays[f"{name} images"].unsqueeze(1)

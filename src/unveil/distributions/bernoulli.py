@@ -27,7 +27,11 @@ class _LogDensity(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
         logits, x = ctx.saved_tensors
         grad = grads[0].unsqueeze(-1)
-        for_logits = (x - torch.sigmoid(logits)) * grad if ctx.needs_input_grad[0] else None
+        for_logits = None
+        if ctx.needs_input_grad[0]:
+            mean = torch.sigmoid(logits)
+            # in place saves two passes; not where this gradient is to be differentiated again
+            for_logits = (x - mean) * grad if torch.is_grad_enabled() else mean.sub_(x).mul_(-grad)
         for_x = (grad * logits).sum_to_size(x.shape) if ctx.needs_input_grad[1] else None
         return for_logits, for_x
 

@@ -32,7 +32,7 @@ def bound(model: Model, batches: Iterable[Batch], seed: int, device: torch.devic
     return {name: torch.cat(values) for name, values in found.items()}
 
 
-class in_evaluation:  # noqa: N801  reads as a phrase: `with in_evaluation(model):`
+class in_evaluation:
     """Within, every layer is in evaluation mode and the caller's random state is set aside."""
 
     def __init__(self, model: Model) -> None:

@@ -7,7 +7,7 @@ the mean of w over values of q is an unbiased estimate of p(x).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,10 +26,9 @@ class Draw:
         batch: the examples.
         z: one (K, B, *latent) for each latent layer.
         log_px: (K, B) log p(x|z).
-        log_q: (K, B) for each layer, log q of this very draw.
-        log_p: (K, B) for each layer, log p of this very draw.
         kl: (K, B) for each layer, KL(q || p) in closed form where there is one, else log_q - log_p.
         log_mass: (K, B) how much each draw counts: -log K when sampled, log q(y|x) when enumerated.
+        densities: gives (log_q, log_p), computed when somebody first asks: the ELBO does not.
         output: p(x|z), batch shape (K, B).
         posterior: q(z|x), batch shape (B,); None for models with several layers.
         prior: p(z); None for models with several layers.
@@ -38,13 +37,22 @@ class Draw:
     batch: Batch
     z: tuple[Tensor, ...]
     log_px: Tensor
-    log_q: tuple[Tensor, ...]
-    log_p: tuple[Tensor, ...]
     kl: tuple[Tensor, ...]
     log_mass: Tensor
+    densities: Callable[[], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
     output: Distribution
     posterior: Distribution | None = None
     prior: Distribution | None = None
+
+    @property
+    def log_q(self) -> tuple[Tensor, ...]:
+        """(K, B) for each layer, log q of this very draw."""
+        return self.densities()[0]
+
+    @property
+    def log_p(self) -> tuple[Tensor, ...]:
+        """(K, B) for each layer, log p of this very draw."""
+        return self.densities()[1]
 
     @property
     def log_w(self) -> Tensor:
@@ -95,9 +103,9 @@ class Model(Protocol):
         ...
 
 
-def divergence(posterior: Distribution, prior: Distribution, log_q: Tensor, log_p: Tensor) -> Tensor:
-    """(K, B) KL(q || p) in closed form where torch knows one, else the one-sample estimate log q - log p."""
+def divergence(posterior: Distribution, prior: Distribution) -> Tensor | None:
+    """(B,) KL(q || p) in closed form; None where torch knows none."""
     try:
-        return kl_divergence(posterior, prior).expand_as(log_q)
+        return kl_divergence(posterior, prior)
     except NotImplementedError:
-        return log_q - log_p
+        return None

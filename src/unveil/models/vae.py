@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import cache
 from math import log
 
 import torch
@@ -52,15 +53,25 @@ class VAE(Part):
         z = posterior.rsample(torch.Size([samples]))
         output = self.decode(z)
         log_px = output.log_prob(batch.x)
-        log_q, log_p = posterior.log_prob(z), prior.log_prob(z)
+        grads = torch.is_grad_enabled()
+
+        @cache
+        def densities() -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+            # whoever asks first, the answer carries the gradients of the time when the draw was made
+            with torch.set_grad_enabled(grads):
+                return (posterior.log_prob(z),), (prior.log_prob(z),)
+
+        kl = divergence(posterior, prior)
+        if kl is None:
+            (log_q,), (log_p,) = densities()
+            kl = log_q - log_p
         return Draw(
             batch=batch,
             z=(z,),
             log_px=log_px,
-            log_q=(log_q,),
-            log_p=(log_p,),
-            kl=(divergence(posterior, prior, log_q, log_p),),
+            kl=(kl.expand_as(log_px),),
             log_mass=torch.full_like(log_px, -log(samples)),
+            densities=densities,
             output=output,
             posterior=posterior,
             prior=prior,

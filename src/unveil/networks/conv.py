@@ -33,8 +33,7 @@ class ConvEncoder(nn.Module):
         depth, height, width = self.inputs
         widths = [depth, *self.channels]
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1)
-            for before, after in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in zip(widths, widths[1:], strict=False)
         )
         low, high = sizes(height, width, len(self.channels))[-1]
         self.last = nn.Linear(widths[-1] * low * high, self.outputs[0])

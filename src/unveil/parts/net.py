@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from unveil.data import Measure, Split
+from unveil.data import Measure
 from unveil.errors import SettingError
 from unveil.part import Part
 from unveil.parts.heads import Head
@@ -56,8 +56,8 @@ class Net(Part):
         return self.head.normalised
 
     @torch.no_grad()
-    def start(self, split: Split) -> None:
-        """Let a fresh network begin at the mean of the data, where head and network can: it saves the first epoch."""
-        begin = self.head.start(split.reading.mean(split.values).mean(0))
+    def start(self, mean: Tensor) -> None:
+        """Let a fresh likelihood begin at `mean` (*event) of the data, where head and network can: it saves an epoch."""
+        begin = self.head.start(mean)
         if begin is not None and isinstance(self.network, StartsAnywhere):
             self.network.start_at(begin)

@@ -1,13 +1,13 @@
 """The run folder: what a run leaves behind, and all that is needed to open it or to go on with it.
 
-    run.json             what it is: spec, data, settings, versions, digests
-    model.safetensors    the weights to use
-    checkpoints/STEP/    everything that training needs to go on from there
-    metrics.jsonl        a line for each epoch; no clocks in it
-    timing.jsonl         a line for each epoch; nothing but clocks
-    report.json          what `evaluate` found
-    pictures/            what there is to see
-    lock                 whose it is, while somebody trains
+run.json             what it is: spec, data, settings, versions, digests
+model.safetensors    the weights to use
+checkpoints/STEP/    everything that training needs to go on from there
+metrics.jsonl        a line for each epoch; no clocks in it
+timing.jsonl         a line for each epoch; nothing but clocks
+report.json          what `evaluate` found
+pictures/            what there is to see
+lock                 whose it is, while somebody trains
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             digest = tensors.save(temporary / "state.safetensors", state)
-            files.write_json(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
+            files.write_json(
+                temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}}
+            )
             temporary.rename(target)
             files.flush_folder(self._checkpoints)
         except OSError as error:

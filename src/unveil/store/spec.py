@@ -109,9 +109,7 @@ def fill(modules: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     Raises:
         RunError: names, shapes or types differ; nothing was allocated.
     """
-    wanted = {
-        name: tensor for named in (modules.named_parameters(), modules.named_buffers()) for name, tensor in named
-    }
+    wanted = {name: tensor for named in (modules.named_parameters(), modules.named_buffers()) for name, tensor in named}
     if difference := sorted(set(wanted) ^ set(tensors)):
         raise RunError(f"{source} does not fit the spec in run.json: {_some(difference)} stand in only one of the two")
     wrong = [

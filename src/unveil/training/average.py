@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
+
+from unveil.training.flat import Flat
 
 
 def state_of(module: nn.Module) -> dict[str, Tensor]:
@@ -16,51 +15,27 @@ def state_of(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-@torch.no_grad()
-def load_state(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Copy a state that `state_of` gave into the module."""
-    for name, tensor in state_of(module).items():
-        tensor.copy_(state[name])
-
-
 class Average:
     r"""An exponential moving average of the weights.
 
     .. math:: \bar\theta_t = d_t \bar\theta_{t-1} + (1 - d_t) \theta_t, \quad d_t = \min(d, (1 + t) / (10 + t))
 
-    The bound on d keeps the first, untrained weights from weighing for long. Buffers and integers are copied.
+    The bound on d keeps the first, untrained weights from weighing for long. Buffers are not averaged: they are what
+    they are at the time.
 
     Args:
-        module: whose weights.
+        flat: the weights.
         decay: d, at least 0 and below 1; 0 follows the weights.
 
     Source: Polyak & Juditsky 1992; the bound as in TensorFlow's ExponentialMovingAverage.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = module
+    def __init__(self, flat: Flat, decay: float) -> None:
+        self.flat = flat
         self.decay = decay
-        self.live = state_of(module)
-        self.state = {name: tensor.clone() for name, tensor in self.live.items()}
-        parameters = {name for name, _ in module.named_parameters()}
-        self._averaged = [self.state[name] for name in self.live if name in parameters]
-        self._followed = [self.live[name] for name in self.live if name in parameters]
-        self._copies = [(self.state[name], self.live[name]) for name in self.live if name not in parameters]
+        self.values = flat.values.clone()
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step `step`; those that a guarded step left unchanged do no harm."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._averaged, self._followed, 1 - decay)
-        for copy, live in self._copies:
-            copy.copy_(live)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Within, the module has the averaged weights."""
-        kept = {name: tensor.clone() for name, tensor in self.live.items()}
-        load_state(self.module, self.state)
-        try:
-            yield
-        finally:
-            load_state(self.module, kept)
+        self.values.lerp_(self.flat.values, 1 - min(self.decay, (1 + step) / (10 + step)))

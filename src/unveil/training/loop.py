@@ -21,9 +21,7 @@ from unveil.models import Model
 from unveil.objectives import Term
 from unveil.part import Part
 from unveil.randomness import reseed
-from unveil.training.average import Average, load_state
 from unveil.training.config import Precision, Training
-from unveil.training.guard import GuardedAdam
 from unveil.training.precision import autocast
 from unveil.training.schedules import learning_rate
 from unveil.training.state import State
@@ -104,39 +102,37 @@ def fit(
     Raises:
         DivergedError: an epoch without one finite step.
     """
-    step = Step(model, objective)
-    device = next(step.parameters()).device
-    feed = Feed(data.train, config.batch_size, config.seed, device)
-    state = State(
-        Average(step, config.average), GuardedAdam(step.parameters(), config.clip), Tally(FIGURES, device)
-    )
+    trainer = Trainer(model, objective, data, config, precision, journal, monitor)
     if resume is not None:
-        state.restore(*resume)
+        trainer.state.restore(*resume)
+    device = trainer.feed.device
     with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
-        run = _Run(step, feed, state, data, config, precision, journal, monitor)
-        finished = run.go(stop)
-        outcome = run.settle(finished)
-    return outcome
+        finished = trainer.go(stop)
+        return trainer.settle(finished)
 
 
-class _Run:
-    """One call of `fit`."""
+class Trainer:
+    """What `fit` runs, for whoever wants to take the steps one by one. The arguments are those of `fit`."""
 
     def __init__(
         self,
-        step: Step,
-        feed: Feed,
-        state: State,
+        model: Model,
+        objective: Term,
         data: Dataset,
         config: Training,
         precision: Precision,
-        journal: Journal | None,
-        monitor: Monitor | None,
+        journal: Journal | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
-        self.step, self.feed, self.state, self.data, self.config = step, feed, state, data, config
-        self.precision, self.journal, self.monitor = precision, journal, monitor
-        self.total = config.epochs * feed.steps_per_epoch
-        self.parts = [part for part in step.modules() if isinstance(part, Part)]
+        self.config, self.precision, self.journal, self.monitor = config, precision, journal, monitor
+        self.step = Step(model, objective)
+        device = next(self.step.parameters()).device
+        self.feed = Feed(data.train, config.batch_size, config.seed, device)
+        tally = Tally(FIGURES, self.feed.steps_per_epoch, device)
+        low = torch.bfloat16 if precision == "bfloat16" else None
+        self.state = State(self.step, low, config.clip, config.average, tally)
+        self.total = config.epochs * self.feed.steps_per_epoch
+        self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
         self.moving = [part for part in self.parts if type(part).update is not Part.update]
         looks = config.validate_every > 0 and len(data.validation) > 0
         self.validation = list(data.validation.batches(VALIDATION_BATCH, config.seed)) if looks else []
@@ -152,7 +148,7 @@ class _Run:
             if state.step % feed.steps_per_epoch == 0:
                 for part in self.parts:
                     part.prepare(feed.split, state.step / feed.steps_per_epoch)
-            self._advance()
+            self.advance()
             if self.monitor is not None:
                 self.monitor.step(state.step)
             if state.step % feed.steps_per_epoch == 0:
@@ -164,7 +160,7 @@ class _Run:
             self._save()
         return state.step >= self.total
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """One step: batch and noise are those of (seed, step)."""
         state, feed = self.state, self.feed
         number = state.step
@@ -175,7 +171,7 @@ class _Run:
         figures["loss"].backward()
         finite = state.optimiser.step(figures["loss"], learning_rate(self.config, number, self.total))
         state.average.update(number)
-        state.tally.add(figures, finite, number)
+        state.tally.add(figures, finite, number % feed.steps_per_epoch)
         if self.moving and bool(finite):
             for part in self.moving:
                 part.update(draw)
@@ -183,13 +179,14 @@ class _Run:
 
     def _end_epoch(self, epoch: int) -> None:
         """Read what the steps summed up, look at the validation split, tell journal and monitor."""
-        figures, lost, last = self.state.tally.read()
+        figures, lost = self.state.tally.read()
         if lost:
+            last = self.state.step - self.feed.steps_per_epoch + lost[-1]
             rows = self.feed.split.rows[self.feed.positions(last)].tolist()
             log.warning(
                 "%d steps of epoch %d had a non-finite loss or gradient and were left out; "
                 "the last was step %d, rows %s ... of the training data",
-                *(lost, epoch, last, ", ".join(map(str, rows[:5]))),
+                *(len(lost), epoch, last, ", ".join(map(str, rows[:5]))),
             )
         if not isfinite(figures["loss"]):
             raise DivergedError(
@@ -201,7 +198,7 @@ class _Run:
             "step": self.state.step,
             **figures,
             "neg_elbo": figures["distortion"] + figures["rate"],
-            "skipped": lost,
+            "skipped": len(lost),
         }
         if self.validation and epoch % self.config.validate_every == 0:
             record["validation"] = self._validate()
@@ -213,7 +210,7 @@ class _Run:
 
     def _validate(self) -> dict[str, float]:
         """-ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
-        with self.state.average.in_place():
+        with self.state.flat.using(self.state.average.values):
             found = bound(self.step.model, self.validation, self.config.seed, self.feed.device)
         means = {name: float(values.double().mean()) for name, values in found.items()}
         return {**means, "neg_elbo": means["distortion"] + means["rate"]}
@@ -230,9 +227,7 @@ class _Run:
         if self.validation and (not finished or epoch % self.config.validate_every):
             state.consider(self._validate()["neg_elbo"], epoch)
         if not state.best:
-            state.best, state.best_epoch = state.average.state, epoch
-        load_state(self.step, state.best)
+            state.consider(None, epoch)
+        state.use_best()
         self.step.eval()
         return Outcome(state.step, finished, state.best_epoch, state.best_value)
-
-

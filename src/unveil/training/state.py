@@ -4,55 +4,72 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from unveil.errors import RunError
 from unveil.training.average import Average
+from unveil.training.flat import Flat
 from unveil.training.guard import GuardedAdam
 from unveil.training.tally import Tally
 
 
 class State:
-    """Weights, their average, the best of those, the optimiser, the running sums, and the step.
+    """Weights, their average, the best of those, buffers, the optimiser, the epoch's figures, and the step.
 
     Args:
-        average: knows the live weights and their average, of the model and the objective together.
-        optimiser: with its moments.
-        tally: sums since the last epoch's end.
+        module: what is trained.
+        low: type in which matrix products read their weights; None for their own.
+        clip: largest norm of the gradient.
+        decay: of the average.
+        tally: figures of the epoch under way.
     """
 
-    def __init__(self, average: Average, optimiser: GuardedAdam, tally: Tally) -> None:
-        self.average = average
-        self.optimiser = optimiser
+    def __init__(self, module: nn.Module, low: torch.dtype | None, clip: float, decay: float, tally: Tally) -> None:
+        self.flat = Flat(module, low)
+        self.average = Average(self.flat, decay)
+        self.optimiser = GuardedAdam(self.flat, clip)
         self.tally = tally
+        self.buffers = dict(module.named_buffers())
         self.step = 0
         self.best: dict[str, Tensor] = {}
         self.best_value: float | None = None
         self.best_epoch = 0
 
-    def consider(self, value: float, epoch: int) -> bool:
-        """Keep the averaged weights if `value`, the validation -ELBO, is the smallest yet."""
-        if self.best_value is not None and not value < self.best_value:
-            return False
-        self.best_value, self.best_epoch = value, epoch
-        self.best = {name: tensor.clone() for name, tensor in self.average.state.items()}
-        return True
+    def consider(self, value: float | None, epoch: int) -> None:
+        """Keep the averaged weights if `value`, the validation -ELBO, is the smallest yet, or if there is none."""
+        if value is None or self.best_value is None or value < self.best_value:
+            self.best_value, self.best_epoch = value, epoch
+            self.best = {"values": self.average.values.clone()}
+            self.best |= {f"buffer.{name}": buffer.clone() for name, buffer in self.buffers.items()}
+
+    @torch.no_grad()
+    def use_best(self) -> None:
+        """Give the module the best weights, in memory of its own."""
+        self.flat.values.copy_(self.best["values"])
+        for name, buffer in self.buffers.items():
+            buffer.copy_(self.best[f"buffer.{name}"])
+        self.flat.release()
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, live."""
-        groups = {
-            "weights": self.average.live,
-            "average": self.average.state,
-            "best": self.best,
-            "optimiser": self.optimiser.tensors(),
-            "tally": self.tally.tensors(),
-        }
+        groups = {**self._fixed(), "best": self.best}
         return {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+
+    def _fixed(self) -> dict[str, dict[str, Tensor]]:
+        weights = {"values": self.flat.values, "average": self.average.values}
+        return {
+            "weights": weights,
+            "buffers": self.buffers,
+            "optimiser": self.optimiser.tensors(),
+            "tally": {"rows": self.tally.rows},
+        }
 
     def facts(self) -> dict[str, Any]:
         """Everything that is no tensor, as plain data."""
         return {"best_value": self.best_value, "best_epoch": self.best_epoch}
 
+    @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Take over a state that `tensors` and `facts` gave.
 
@@ -64,17 +81,12 @@ class State:
             group, _, rest = name.partition("/")
             groups.setdefault(group, {})[rest] = tensor
         try:
-            for mine, theirs in (
-                (self.average.live, groups["weights"]),
-                (self.average.state, groups["average"]),
-                (self.tally.tensors(), groups["tally"]),
-            ):
-                for name, tensor in mine.items():
-                    tensor.copy_(theirs[name])
-            self.best = {name: groups["best"][name].to(tensor.device) for name, tensor in self.average.state.items()} if (
-                "best" in groups
-            ) else {}
-            self.optimiser.restore(groups.get("optimiser", {}))
+            for group, named in self._fixed().items():
+                for name, tensor in named.items():
+                    tensor.copy_(groups[group][name])
+            self.flat.publish()
+            device = self.flat.values.device
+            self.best = {name: tensor.to(device) for name, tensor in groups.get("best", {}).items()}
             self.step, self.best_value, self.best_epoch = int(facts["step"]), facts["best_value"], facts["best_epoch"]
-        except (KeyError, IndexError, RuntimeError) as error:
+        except (KeyError, RuntimeError) as error:
             raise RunError(f"the checkpoint belongs to another model or optimiser: {str(error)[:100]}") from None
