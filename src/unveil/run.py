@@ -209,9 +209,7 @@ def train(
         folder.rewind(0 if state is None else state[1]["step"])
         model.to(device)
         objective.to(device)
-        outcome = fit(
-            model, objective, data, config, precision, journal=_Journal(folder), monitor=monitor, resume=state
-        )
+        outcome = fit(model, objective, data, config, precision, journal=_Journal(folder), monitor=monitor, resume=state)
         model.cpu()
         objective.cpu()
         manifest |= {
@@ -314,9 +312,7 @@ def _state(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Te
     before = folder.manifest()
     for name, what in (("spec", "model"), ("training", "settings"), ("recipe", "recipe")):
         if before.get(name) != manifest[name]:
-            raise RunError(
-                f"{folder.path} was begun with another {what}; resume it with the same, or name another --out"
-            )
+            raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
     if before["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
         raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
     for name in ("threads", "platform", "versions", "precision"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,7 @@ class ConvEncoder(nn.Module):
         self.inputs, self.channels, self.outputs = tuple(inputs), tuple(channels), tuple(outputs)
         depth, height, width = self.inputs
         widths = [depth, *self.channels]
-        self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths))
         low, high = sizes(height, width, len(self.channels))[-1]
         self.last = nn.Linear(widths[-1] * low * high, self.outputs[0])
 
@@ -65,9 +64,7 @@ class ConvDecoder(nn.Module):
         low, high = self._sizes[0]
         self.first = nn.Linear(self.inputs[0], self.channels[0] * low * high)
         widths = [*self.channels, self.channels[-1]]
-        self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, 3, padding=1) for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths))
         self.last = nn.Conv2d(self.channels[-1], depth, 3, padding=1, bias=False)
         self.bias = nn.Parameter(torch.zeros(self.outputs))  # for each pixel: most pixels of a digit are always black
 

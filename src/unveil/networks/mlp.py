@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Literal
 
@@ -44,9 +45,7 @@ class Mlp(nn.Module):
         self.activation = activation
         self._function, factor = _ACTIVATIONS[activation]
         widths = [prod(self.inputs), *self.hidden]
-        self.layers = nn.ModuleList(
-            nn.Linear(before, factor * after) for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(nn.Linear(before, factor * after) for before, after in pairwise(widths))
         self.last = nn.Linear(widths[-1], prod(self.outputs))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -67,9 +67,7 @@ class Gaussian(Head):
         mean, log_variance = parameters.float().chunk(2, dim=-dims)
         if mean.shape[-dims:] != self.event_shape:
             given, needed = tuple(parameters.shape[-dims:]), (2 * self.event_shape[0], *self.event_shape[1:])
-            raise SettingError(
-                f"Gaussian{self.event_shape} takes parameters of shape {needed}; the network gave {given}"
-            )
+            raise SettingError(f"Gaussian{self.event_shape} takes parameters of shape {needed}; the network gave {given}")
         scale = torch.exp(0.5 * bounded(log_variance))
         return Independent(Normal(mean, scale, validate_args=False), dims, validate_args=False)
 

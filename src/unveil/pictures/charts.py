@@ -43,9 +43,7 @@ def latent_plane(
         for kind, colour in zip(kinds, PALETTE, strict=False):
             middle = np.median(points[labels == kind], axis=0)
             box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 1.8}
-            axes.annotate(
-                str(kind), middle, ha="center", va="center", fontsize=11, fontweight="bold", color=INK, bbox=box
-            )
+            axes.annotate(str(kind), middle, ha="center", va="center", fontsize=11, fontweight="bold", color=INK, bbox=box)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(axis_names[0], fontsize=9, color=INK)
     axes.set_ylabel(axis_names[1], fontsize=9, color=INK)

@@ -145,9 +145,7 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             digest = tensors.save(temporary / "state.safetensors", state)
-            files.write_json(
-                temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}}
-            )
+            files.write_json(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
             temporary.rename(target)
             files.flush_folder(self._checkpoints)
         except OSError as error:

@@ -1,0 +1,86 @@
+"""The pictures of a run: what its model makes of the data, drawn from arrays and left in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unveil import generation, pictures
+from unveil.data import Dataset, Split
+from unveil.models import VAE
+
+GRID = 20
+"""Points to a side of the manifold."""
+SHEET = 100
+"""Samples on a sheet."""
+
+
+def draw(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Draw everything that can be drawn of this model and these data into `folder`.
+
+    Args:
+        model: trained, flat.
+        data: its test split is shown.
+        records: lines of metrics.jsonl, for the curves.
+        folder: made if need be.
+    """
+    return [path for pictures_of in (_plane, _images, _curves) for path in pictures_of(model, data, records, folder)]
+
+
+def reconstructions(model: VAE, split: Split, path: Path, count: int = 40, columns: int = 10) -> Path:
+    """Rows of originals, each with the row of its reconstructions E[x|z] at the posterior mean below."""
+    chosen = generation.pick(split, count)
+    originals, copies = chosen.reading.mean(chosen.values), generation.reconstruct(model, chosen)
+    return pictures.save_sheet(pictures.pairs(originals.numpy(), copies.numpy(), columns), path, columns)
+
+
+def _plane(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    encoded = generation.encode(model, data.test)
+    plane = generation.plane(model, encoded.mean)
+    names = axis_names(plane)
+    explained = f"{sum(plane.explained):.0%} of the variance of the posterior means"
+    how = (
+        f"posterior means of {len(data.test):,} test examples on their two principal directions, {explained}"
+        if plane.principal
+        else f"posterior means of {len(data.test):,} test examples"
+    )
+    labels = None if encoded.label is None else encoded.label.numpy()
+    points = plane.coordinates(encoded.mean)
+    figure = pictures.latent_plane(points.numpy(), labels, f"{data.name} in the latent plane", how, names)
+    yield pictures.save(figure, folder / "latent_plane.png")
+    if data.space.is_image:
+        yield _manifold(model, plane, names, folder / "manifold.png")
+
+
+def _manifold(model: VAE, plane: generation.Plane, names: tuple[str, str], path: Path) -> Path:
+    images = generation.decode(model, plane.grid(GRID))
+    pixels = pictures.sheet(images.numpy(), GRID, gap=0)
+    levels = [(i + 0.5) / GRID for i in range(GRID)]
+    note = "E[x|z] at the prior's quantiles" + (", all other directions at their mean" if plane.principal else "")
+    return pictures.save(pictures.manifold(pixels, levels, "What the model makes of each point", note, names), path)
+
+
+def axis_names(plane: generation.Plane) -> tuple[str, str]:
+    """What the two coordinates of a plane are called."""
+    return ("first principal direction", "second principal direction") if plane.principal else ("z₁", "z₂")
+
+
+def _images(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    if not data.space.is_image:
+        return
+    yield reconstructions(model, data.test, folder / "reconstructions.png")
+    yield samples(model.sample(SHEET, seed=0, mean=True), folder / "samples.png")
+
+
+def samples(images: Tensor, path: Path) -> Path:
+    """A sheet of images (N, C, H, W)."""
+    return pictures.save_sheet(images.cpu().numpy(), path)
+
+
+def _curves(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    if records:
+        note = "training (solid) and, with averaged weights, validation (dashed)"
+        yield pictures.save(pictures.curves(records, f"Training on {data.name}", note), folder / "curves.png")

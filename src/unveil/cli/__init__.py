@@ -1,0 +1,52 @@
+"""The terminal face. `unveil --help` is answered from here alone: no torch, no tyro, a tenth of a second."""
+
+from __future__ import annotations
+
+import sys
+
+COMMANDS = {
+    "demo": "train on MNIST, draw the latent plane, say how good it is",
+    "train": "train a model on data of your choice: unveil train mnist --latent 10",
+    "sample": "call a trained model: unveil sample RUN -n 64 --out x.png",
+    "encode": "write the posteriors of data: unveil encode RUN mnist --out z.npz",
+    "reconstruct": "draw data over their reconstructions: unveil reconstruct RUN --out x.png",
+    "evaluate": "say how good a model is, in nats: unveil evaluate RUN",
+    "recipes": "list the ready-made compositions",
+}
+
+USAGE = (
+    "Unveil: variational autoencoders whose every number is a stated figure in nats.\n\n"
+    "usage: unveil COMMAND ...\n\n"
+    + "\n".join(f"  {name:13}{what}" for name, what in COMMANDS.items())
+    + "\n\nunveil COMMAND --help tells what a command takes; unveil --version tells the version."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code: 0, 2 for input that cannot be, 130 after Ctrl-C."""
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(USAGE)
+        return 0
+    if name == "--version":
+        from unveil.version import __version__
+
+        print(__version__)
+        return 0
+    from unveil.errors import UnveilError, unknown
+
+    try:
+        if name not in COMMANDS:
+            raise unknown("command", name, COMMANDS)
+        from unveil.cli import commands
+
+        code: int = getattr(commands, name)(rest)
+        return code
+    except UnveilError as error:
+        print(f"unveil: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("unveil: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read the output has gone
+        return 0
