@@ -137,8 +137,8 @@ RECIPES: dict[str, Recipe] = {
             "two latent dimensions: a plane to look at",
             _KINGMA,
             _ALL,
-            GaussianVae(latent=2, hidden=(512, 512), activation="silu", kl_warmup=0.0),
-            Training(epochs=20),
+            GaussianVae(latent=2, hidden=(512, 256, 128), activation="silu", kl_warmup=0.0),
+            Training(epochs=20, learning_rate=3e-3),
         ),
     )
 }

@@ -151,10 +151,8 @@ Options = TypeVar("Options")
 
 def parse(kind: type[Options], name: str, arguments: list[str], default: Options | None = None) -> Options:
     """The options of a command from its arguments; prints help, or what is wrong, and exits."""
-    return tyro.cli(
-        kind,
-        prog=f"unveil {name}",
-        args=arguments,
-        default=default,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    config = (tyro.conf.FlagCreatePairsOff,)
+    prog = f"unveil {name}"
+    if default is None:
+        return tyro.cli(kind, prog=prog, args=arguments, config=config)
+    return tyro.cli(kind, prog=prog, args=arguments, config=config, default=default)

@@ -87,7 +87,7 @@ class Split:
         for tensor in (self.values, self.labels):
             if tensor is not None:
                 hash.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
-                hash.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+                hash.update(tensor.contiguous().numpy().reshape(-1).view("uint8").data)
         return hash.digest()
 
 

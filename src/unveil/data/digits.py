@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from unveil.data.arrays import from_arrays
@@ -15,13 +17,11 @@ LEVELS = 16
 
 def load(measure: Measure | None = None) -> Dataset:
     """1,437 training, 180 validation and 180 test images, binarised stochastically unless `measure` is 'unit'."""
-    from dataclasses import replace
-
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     pixels = torch.from_numpy(images).to(torch.uint8).view(-1, 1, 8, 8)
     data = from_arrays(pixels, labels, name="digits", measure=measure)
     reading = Gray(LEVELS) if data.space.measure == "unit" else Binarise(LEVELS)
-    parts = (replace(data.split(name), reading=reading) for name in data.splits)
-    return Dataset("digits", data.space, *parts, attribution=ATTRIBUTION)
+    train, validation, test = (replace(data.split(name), reading=reading) for name in data.splits)
+    return Dataset("digits", data.space, train, validation, test, ATTRIBUTION)

@@ -7,7 +7,7 @@ from functools import cache
 from math import log
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from unveil.data import Batch, Measure
@@ -31,11 +31,11 @@ class VAE(Part):
     Stochastic Backpropagation, arXiv:1401.4082.
     """
 
-    def __init__(self, prior: nn.Module, posterior: nn.Module, likelihood: nn.Module) -> None:
+    def __init__(self, prior: Conditional, posterior: Conditional, likelihood: Likelihood) -> None:
         super().__init__()
-        self.prior: Conditional = prior
-        self.posterior: Conditional = posterior
-        self.likelihood: Likelihood = likelihood
+        self.prior = prior
+        self.posterior = posterior
+        self.likelihood = likelihood
 
     @property
     def measures(self) -> tuple[Measure, ...]:

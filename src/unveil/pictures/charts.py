@@ -33,13 +33,13 @@ def latent_plane(
     kinds = [] if labels is None else np.unique(labels).tolist()
     size = float(np.clip(30_000 / max(len(points), 1), 3, 30))
     if not kinds or len(kinds) > len(PALETTE):
-        axes.scatter(*points.T, s=size, c=PALETTE[0], alpha=0.5, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=size, c=PALETTE[0], alpha=0.5, linewidths=0)
     else:
         assert labels is not None
         colours = np.array([PALETTE[kinds.index(label)] for label in labels.tolist()])
         # in a shuffled order, so that no label lies on top of all others
         shuffled = np.random.default_rng(0).permutation(len(points))
-        axes.scatter(*points[shuffled].T, s=size, c=colours[shuffled], alpha=0.7, linewidths=0)
+        axes.scatter(points[shuffled, 0], points[shuffled, 1], s=size, c=colours[shuffled], alpha=0.7, linewidths=0)
         for kind, colour in zip(kinds, PALETTE, strict=False):
             middle = np.median(points[labels == kind], axis=0)
             box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 1.8}
@@ -84,6 +84,8 @@ def curves(records: Sequence[dict], title: str, note: str) -> Figure:
         title: what it shows.
         note: how it was made.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = blank(8, 5, title, note)
     epochs = [record["epoch"] for record in records]
     for name, label, colour in (
@@ -115,7 +117,7 @@ def curves(records: Sequence[dict], title: str, note: str) -> Figure:
     axes.set_ylim(0 if tallest > 0 else None, tallest * 1.08 if tallest > 0 else None)
     axes.set_xlabel("epoch", fontsize=9, color=INK)
     axes.set_ylabel("nats per example", fontsize=9, color=INK)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#E6E6E6", lw=0.6)
     axes.set_axisbelow(True)
     return figure
