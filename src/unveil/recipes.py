@@ -129,8 +129,8 @@ RECIPES: dict[str, Recipe] = {
             "a latent space of 40 dimensions between gated layers: good nats in minutes",
             f"{_KINGMA}; network as in Tomczak & Welling 2018, arXiv:1705.07120",
             _ALL,
-            GaussianVae(latent=40),
-            Training(epochs=60),
+            GaussianVae(latent=40, kl_warmup=10.0),
+            Training(epochs=75, learning_rate=3e-3, average=0.999),
         ),
         Recipe(
             "mnist-2d",

@@ -263,7 +263,8 @@ def check(model: VAE, data: Dataset) -> None:
         )
     x = data.train.reading.mean(data.train.values[:2]).to(next(model.parameters()).device)
     try:
-        draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train)))
+        with torch.random.fork_rng([]):
+            draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train)))
         given = tuple(draw.output.event_shape)
     except SettingError:
         raise
@@ -310,7 +311,7 @@ def _state(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Te
     if not steps:
         return None
     before = folder.manifest()
-    for name, what in (("spec", "model"), ("training", "settings"), ("recipe", "recipe")):
+    for name, what in (("spec", "model"), ("training", "configuration"), ("recipe", "recipe")):
         if before.get(name) != manifest[name]:
             raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
     if before["data"]["fingerprint"] != manifest["data"]["fingerprint"]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import re
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from unveil.errors import SettingError
 from unveil.recipes import RECIPES, GaussianVae
 from unveil.training.config import Training
 
@@ -150,9 +155,24 @@ Options = TypeVar("Options")
 
 
 def parse(kind: type[Options], name: str, arguments: list[str], default: Options | None = None) -> Options:
-    """The options of a command from its arguments; prints help, or what is wrong, and exits."""
-    config = (tyro.conf.FlagCreatePairsOff,)
-    prog = f"unveil {name}"
-    if default is None:
-        return tyro.cli(kind, prog=prog, args=arguments, config=config)
-    return tyro.cli(kind, prog=prog, args=arguments, config=config, default=default)
+    """The options of a command from its arguments; prints help and exits, or raises SettingError."""
+    options: dict[str, Any] = {"prog": f"unveil {name}", "args": arguments, "config": (tyro.conf.FlagCreatePairsOff,)}
+    if default is not None:
+        options["default"] = default
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            found: Options = tyro.cli(kind, **options)
+            return found
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise SettingError(f"{_one_line(said.getvalue())}; unveil {name} --help tells what it takes") from None
+
+
+def _one_line(box: str) -> str:
+    """What tyro says in a box of several lines."""
+    lines = [line.strip("│ ") for line in box.splitlines()]
+    inside = takewhile(lambda line: not line.startswith("──"), (line for line in lines if line[:1] not in ("╭", "╰", "")))
+    text = " ".join(inside).removesuffix(".")
+    return re.sub(r"^Error parsing [\w-]+: ", "", text) or "these arguments cannot be read"

@@ -48,8 +48,7 @@ def parse(content: bytes, name: str, dims: int) -> np.ndarray:
     Raises:
         DataError: the header is none, or speaks of another number of bytes than there are.
     """
-    head = 4 + 4 * dims
-    if len(content) < head or content[:2] != b"\0\0":
+    if len(content) < 4 or content[:2] != b"\0\0":
         raise DataError(f"{name} is no IDX file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
     kind, given = content[2], content[3]
     if kind != UNSIGNED_BYTE or given != dims:
@@ -57,6 +56,9 @@ def parse(content: bytes, name: str, dims: int) -> np.ndarray:
             f"{name} is an IDX file of type 0x{kind:02x} in {given} dimensions; "
             f"expected unsigned bytes (0x08) in {dims}: are images and labels swapped?"
         )
+    head = 4 + 4 * dims
+    if len(content) < head:
+        raise DataError(f"{name} ends within its header; remove it, so that it is fetched anew")
     shape = struct.unpack(f">{dims}I", content[4:head])
     if prod(shape) != len(content) - head:
         raise DataError(

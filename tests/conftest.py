@@ -1,0 +1,32 @@
+"""Data that many tests share."""
+
+import pytest
+import torch
+
+import unveil
+from unveil.data import Dataset, from_arrays
+from unveil.errors import DataError
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Dataset:
+    """The real thing; tests that need it are skipped where it is missing."""
+    try:
+        return unveil.load("mnist")
+    except DataError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return unveil.load("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Dataset:
+    """300 gray images of odd size, in two classes that look different."""
+    source = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 2, (300,), generator=source)
+    images = torch.randint(0, 256, (300, 1, 6, 5), generator=source)
+    images[labels == 1, :, :3] = 255
+    return from_arrays(images.to(torch.uint8), labels, name="tiny")

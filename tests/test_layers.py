@@ -1,0 +1,88 @@
+"""Data flows one way: each layer may import those before it, and nothing else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "unveil"
+ORDER = [
+    {"version", "errors"},
+    {"randomness", "part"},
+    {"data", "networks"},
+    {"distributions"},
+    {"parts"},
+    {"models"},
+    {"objectives"},
+    {"evaluation"},
+    {"generation", "store"},
+    {"training"},
+    {"recipes", "pictures"},
+    {"album"},
+    {"run"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+NEVER = {
+    "objectives": {"parts", "networks"},
+    "pictures": {"models", "generation", "parts", "objectives"},
+    "networks": {"data"},
+    "store": {"models", "parts", "training", "data"},
+    "training": {"parts", "networks", "generation"},
+}
+LIGHT = {"data", "networks", "randomness", "part"}  # these import torch and numpy; the rest only where it is used
+
+
+def imports(path, top_only=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            yield from (f"unveil.{alias.name}" for alias in node.names) if module == "unveil" else [module]
+
+
+def typing_only(path):
+    tree = ast.parse(path.read_text())
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {node.module for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)}
+
+
+def modules():
+    return [path for path in SRC.rglob("*.py") if path.parent != SRC or not path.stem.startswith("__")]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SRC)))
+def test_each_module_imports_only_what_stands_before_it(path):
+    room = path.relative_to(SRC).parts[0].removesuffix(".py")
+    assert room in LEVEL, f"{room} has no place in the order of layers"
+    here = set(imports(path)) - typing_only(path)
+    rooms = {name.split(".")[1] for name in here if name.startswith("unveil.")} - {room}
+    assert {other for other in rooms if LEVEL.get(other, 99) >= LEVEL[room]} == set()
+    assert rooms & NEVER.get(room, set()) == set()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SRC)))
+def test_data_and_networks_need_only_torch(path):
+    if path.relative_to(SRC).parts[0].removesuffix(".py") in LIGHT:
+        outside = {name.split(".")[0] for name in imports(path, top_only=True)} - sys.stdlib_module_names
+        assert outside <= {"torch", "numpy", "unveil"}
+
+
+def test_nothing_prints_but_the_terminal_face_and_nothing_pickles():
+    for path in modules():
+        names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
+        assert "print" not in names or path.parent.name == "cli", path
+        assert not {"pickle", "cloudpickle", "joblib", "marshal"} & {name.split(".")[0] for name in imports(path)}, path
+
+
+@pytest.mark.parametrize("module", ["unveil", "unveil.cli", "unveil.recipes", "unveil.training.config"])
+def test_what_must_answer_at_once_imports_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,163 @@
+"""Distributions against their densities, parts at extreme inputs, networks at odd sizes."""
+
+import pytest
+import torch
+from torch.distributions import Bernoulli as Torch
+from torch.distributions import Independent, Normal
+
+from unveil.data import Batch
+from unveil.distributions import IndependentBernoulli
+from unveil.errors import SettingError
+from unveil.networks import Centred, ConvDecoder, ConvEncoder, Mlp
+from unveil.parts import Bernoulli, CrossEntropy, Gaussian, Isotropic, Net, Standard
+from unveil.recipes import GaussianVae
+
+
+def test_our_bernoulli_is_torchs_in_value_and_gradient():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 4, 2, 5, dtype=torch.float32, requires_grad=True)
+    x = torch.rand(4, 2, 5).round()
+    mine, theirs = IndependentBernoulli(logits, 2), Independent(Torch(logits=logits), 2)
+    assert torch.allclose(mine.log_prob(x), theirs.log_prob(x.expand(3, 4, 2, 5)), atol=1e-5)
+    weights = torch.randn(3, 4)
+    gradients = [torch.autograd.grad((d.log_prob(x.expand(3, 4, 2, 5)) * weights).sum(), logits)[0] for d in (mine, theirs)]
+    assert torch.allclose(*gradients, atol=1e-5)
+    assert torch.allclose(mine.mean, theirs.mean)
+    assert torch.allclose(mine.variance, theirs.variance)
+    assert mine.expand((2, 3, 4)).log_prob(x).shape == (2, 3, 4)
+
+
+def test_our_bernoulli_can_be_differentiated_twice():
+    logits = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    x = torch.rand(2, 3, dtype=torch.float64, requires_grad=True)
+
+    def density(logits, x):
+        value = torch.linalg.vecdot(logits, x) - torch.nn.functional.softplus(logits).sum(-1)
+        return value.sum()
+
+    def second(function):
+        (first,) = torch.autograd.grad(function(logits, x), logits, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), logits)[0]
+
+    from unveil.distributions.bernoulli import _LogDensity
+
+    assert torch.autograd.gradcheck(_LogDensity.apply, (logits, x))
+    assert torch.allclose(second(lambda a, b: _LogDensity.apply(a, b).sum()), second(density))
+
+
+def test_samples_of_our_bernoulli_follow_its_density():
+    torch.manual_seed(0)
+    distribution = IndependentBernoulli(torch.tensor([-3.0, 0.0, 1.5]), 1)
+    x = distribution.sample((100_000,))
+    p = distribution.mean
+    assert ((x.mean(0) - p) / (p * (1 - p) / 100_000).sqrt()).abs().max() < 4.5
+    # the mean of log p over samples is minus the entropy
+    log_p = distribution.log_prob(x)
+    entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum()
+    assert abs(log_p.mean() + entropy) < 4 * log_p.std() / 100_000**0.5
+
+
+@pytest.mark.parametrize("head", [Gaussian((2, 3)), Isotropic(2), Bernoulli(2), CrossEntropy(2)])
+@pytest.mark.parametrize("size", [0.0, 1.0, 1e3, 1e30])
+def test_heads_stay_finite_whatever_the_network_says(head, size):
+    parameters = size * torch.randn(4, 4 if isinstance(head, Gaussian) else 2, 3)
+    parameters.requires_grad_(True)
+    distribution = head(parameters)
+    x = torch.rand(4, 2, 3).round()
+    assert distribution.batch_shape == (4,)
+    assert distribution.event_shape == (2, 3)
+    log_p = distribution.log_prob(x)
+    if size <= 1e3:
+        log_p.sum().backward()
+        assert torch.isfinite(log_p).all()
+        assert torch.isfinite(parameters.grad).all()
+    assert torch.isfinite(distribution.variance).all()
+    assert torch.isfinite(distribution.sample()).all()
+
+
+def test_cross_entropy_of_gray_is_the_mean_over_binarised_images():
+    torch.manual_seed(0)
+    gray, logits = torch.rand(6), torch.randn(6)
+    distribution = CrossEntropy(1)(logits)
+    binarised = (torch.rand(200_000, 6) < gray).float()
+    log_p = distribution.log_prob(binarised)
+    assert abs(log_p.mean() - distribution.log_prob(gray)) < 4 * log_p.std() / 200_000**0.5
+    assert not CrossEntropy.normalised
+    assert Bernoulli.normalised
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 7, 5), (2, 1, 9)])
+@pytest.mark.parametrize("channels", [(4,), (4, 6, 8)])
+def test_convolutions_fit_any_size(shape, channels):
+    x = torch.randn(5, *shape)
+    code = ConvEncoder(shape, channels, (6,))(x)
+    assert code.shape == (5, 6)
+    decoder = ConvDecoder((6,), channels[::-1], shape)
+    assert decoder(code).shape == x.shape
+    begin = torch.randn(shape)
+    decoder.start_at(begin)
+    decoder.last.weight.data.zero_()
+    assert torch.allclose(decoder(code), begin.expand_as(x))
+
+
+def test_a_centred_network_sees_deviations():
+    network = Centred(torch.nn.Identity(), (3,), gain=0.5)
+    network.centre_at(torch.tensor([1.0, 2.0, 3.0]))
+    assert network(torch.tensor([[1.0, 2.0, 5.0]])).tolist() == [[0.0, 0.0, 1.0]]
+
+
+def test_a_likelihood_begins_at_the_mean_of_the_data(digits):
+    torch.manual_seed(0)
+    model, _ = GaussianVae(latent=3, hidden=(20,)).compose(digits)
+    draw = model.draw(next(digits.train.batches(50, 0)))
+    mean = digits.train.mean()
+    assert (draw.output.mean.mean((0, 1)) - mean).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("samples", [1, 4])
+def test_a_draw_has_the_shapes_it_states_and_does_not_depend_on_how_the_batch_is_cut(network, samples, digits):
+    torch.manual_seed(0)
+    model, objective = GaussianVae(latent=3, hidden=(20,), channels=(4, 4), network=network).compose(digits)
+    batch = next(digits.train.batches(12, 0))
+    torch.manual_seed(1)
+    draw = model.draw(batch, samples)
+    assert draw.z[0].shape == (samples, 12, 3)
+    assert draw.log_px.shape == draw.log_mass.shape == draw.kl[0].shape == draw.log_w.shape == (samples, 12)
+    assert draw.output.batch_shape == (samples, 12)
+    assert torch.allclose(draw.log_mass.exp().sum(0), torch.ones(12))
+    part = Batch(batch.x[:5], batch.index[:5], batch.size)
+    assert torch.allclose(model.log_joint(part, draw.z[0][:, :5]), model.log_joint(batch, draw.z[0])[:, :5], atol=1e-4)
+    loss = objective(draw, model, torch.tensor(9.0))
+    assert loss.shape == (12,)
+    loss.sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_the_closed_form_rate_is_the_mean_of_the_sampled_one():
+    torch.manual_seed(0)
+    model = Net(Mlp((4,), (8,), (6,)), Gaussian(3))
+    posterior, prior = model(torch.randn(1, 4)), Standard(3)()
+    z = posterior.sample((200_000,))
+    sampled = (posterior.log_prob(z) - prior.log_prob(z))[:, 0]
+    closed = torch.distributions.kl_divergence(posterior, prior)[0]
+    assert abs(sampled.mean() - closed) < 4 * sampled.std() / 200_000**0.5
+
+
+def test_reparameterised_gradients_are_those_of_the_closed_form():
+    torch.manual_seed(0)
+    mean = torch.tensor([0.3, -1.0], requires_grad=True)
+    z = Normal(mean, 0.7).rsample((100_000,))
+    gradient = 2 * z.detach()  # d/dmean of the mean of z^2
+    (found,) = torch.autograd.grad(z.square().sum(-1).mean(), mean)
+    assert ((found - 2 * mean) / (gradient.std(0) / 100_000**0.5)).abs().max() < 4
+
+
+def test_impossible_parts_say_what_to_do():
+    for make in (lambda: Gaussian(0), lambda: Standard(-2), lambda: Isotropic(1, 0.0), lambda: GaussianVae(latent=0)):
+        with pytest.raises(SettingError, match="give"):
+            make()
+    with pytest.raises(SettingError, match=r"takes parameters of shape \(4,\)"):
+        Gaussian(2)(torch.zeros(3, 6))
+    with pytest.raises(SettingError, match="needs images"):
+        GaussianVae(network="conv")._networks((5,))
