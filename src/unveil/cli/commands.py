@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ def train(arguments: list[str]) -> int:
     print(data)
     run, code = _train(data, chosen, given.out, given.resume)
     print(f"the model is in {run.path}, its pictures in {run.path}/pictures")
-    print(f"next: unveil evaluate {run.path}    unveil sample {run.path} -n 64 --out samples.png")
+    print(f"next: {_command()} evaluate {run.path}    {_command()} sample {run.path} -n 64 --out samples.png")
     return code
 
 
@@ -91,7 +92,7 @@ def demo(arguments: list[str]) -> int:
 
 
 def _tour(run: Run, data: Dataset, found: Nats) -> str:
-    place = run.path
+    place, me = run.path, _command()
     assert found.nll is not None
     return f"""
 What you have now, in {place}:
@@ -104,11 +105,16 @@ What you have now, in {place}:
 It needs {found.nll.value:.1f} ± {found.nll.stderr:.1f} nats for a test image; lower is better.
 
 Try next:
-  unveil sample {place} -n 64 --seed 1 --out samples.png
-  unveil encode {place} {data.name} --out z.npz
-  unveil evaluate {place}
-  unveil train {data.name} --latent 10
+  {me} sample {place} -n 64 --seed 1 --out samples.png
+  {me} encode {place} {data.name} --out z.npz
+  {me} evaluate {place}
+  {me} train {data.name} --latent 10
 In Python: unveil.open("{place}").model.sample(64)"""
+
+
+def _command() -> str:
+    """What the person calls this program."""
+    return os.environ.get("UNVEIL_COMMAND", "unveil")
 
 
 def _open(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, Dataset]:

@@ -20,7 +20,7 @@ def latent_plane(
     note: str,
     axis_names: tuple[str, str],
 ) -> Figure:
-    """Encoded examples as points, coloured by label; each label stands at the middle of its points as well.
+    """Encoded examples as points, coloured by label; each label also stands where its points are most by themselves.
 
     Args:
         points: (N, 2).
@@ -41,13 +41,22 @@ def latent_plane(
         shuffled = np.random.default_rng(0).permutation(len(points))
         axes.scatter(points[shuffled, 0], points[shuffled, 1], s=size, c=colours[shuffled], alpha=0.7, linewidths=0)
         for kind, colour in zip(kinds, PALETTE, strict=False):
-            middle = np.median(points[labels == kind], axis=0)
+            middle = _heart(points, labels == kind)
             box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 1.8}
             axes.annotate(str(kind), middle, ha="center", va="center", fontsize=11, fontweight="bold", color=INK, bbox=box)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(axis_names[0], fontsize=9, color=INK)
     axes.set_ylabel(axis_names[1], fontsize=9, color=INK)
     return figure
+
+
+def _heart(points: np.ndarray, mine: np.ndarray, candidates: int = 200) -> np.ndarray:
+    """(2,) where a label stands most by itself: many of its own points near, few others. Middles may coincide."""
+    own = points[mine][:candidates]
+    radius = 0.15 * points.std()
+    near = np.square(own[:, None] - points[None]).sum(-1) < radius**2
+    heart: np.ndarray = own[np.argmax((near & mine).sum(1) - (near & ~mine).sum(1))]
+    return heart
 
 
 def manifold(pixels: np.ndarray, levels: Sequence[float], title: str, note: str, axis_names: tuple[str, str]) -> Figure:
