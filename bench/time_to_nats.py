@@ -3,7 +3,7 @@
 Network 784-400-20-400-784, ReLU, gray MNIST, cross-entropy + KL, all 60,000 training images in both. Every measurement
 is a process of its own; the two alternate, and medians are compared.
 
-    python bench/time_to_nats.py [--rounds 2] [--data-dir DIR]
+    python bench/time_to_nats.py [--rounds 2] [--data-dir DIR] [--write]
 
 (a) A Dataset that makes a PIL image of each item and a tensor of that, a shuffled DataLoader of 128, float32, Adam 1e-3.
     It is evaluated after every epoch and stops at the first that reaches the target.
@@ -25,6 +25,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
+
+import _page as page
 
 TARGET = 106.0
 MOST_EPOCHS = 20
@@ -190,6 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--data-dir")
+    parser.add_argument("--write", action="store_true", help="put the figures into the README")
     parser.add_argument("--arm", choices=ARMS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.arm:
@@ -202,19 +205,22 @@ def main() -> None:
         found[arm].append(one)
         print(f"{arm:12}{one['seconds']:8.2f} s{one['cold']:8.2f} s{one['epochs']:8}{one['loss']:11.2f}", flush=True)
     speed = child("share", given.data_dir)
-    print(
-        f"steady state: {1e3 * speed['step']:.2f} ms a step, {speed['share']:.0%} of the measured "
+    steady = (
+        f"{1e3 * speed['step']:.2f} ms a step, {speed['share']:.0%} of the measured "
         f"{speed['rate'] / 1e9:.0f} GFLOP/s of {speed['precision']} matrix products"
     )
+    print(f"steady state: {steady}")
     missed = [one["loss"] for ones in found.values() for one in ones if one["loss"] > TARGET]
     if missed:
         sys.exit(f"the target of {TARGET} nats was missed: {', '.join(f'{loss:.2f}' for loss in missed)}")
     times = {kind: {arm: median(one[kind] for one in ones) for arm, ones in found.items()} for kind in ("cold", "seconds")}
-    print(
-        f"cold: {times['cold']['everybody']:.2f} s against {times['cold']['ours']:.2f} s, "
-        f"ratio {times['cold']['everybody'] / times['cold']['ours']:.1f}"
-    )
-    print(f"training: {times['seconds']['everybody']:.2f} s against {times['seconds']['ours']:.2f} s")
+    lines = []
+    for kind, name in (("cold", "from a cold start"), ("seconds", "training alone")):
+        theirs, mine = times[kind]["everybody"], times[kind]["ours"]
+        lines.append(f"{name}: {theirs:.2f} s against {mine:.2f} s, ratio {theirs / mine:.1f}")
+        print(lines[-1])
+    if given.write:
+        page.write("speed", "; ".join([*lines, f"steady state {steady}"]) + ".")
     print(f"ratio {times['seconds']['everybody'] / times['seconds']['ours']:.1f}")
 
 

@@ -20,7 +20,7 @@ ORDER = [
     {"generation", "store"},
     {"training"},
     {"recipes", "pictures"},
-    {"album"},
+    {"album", "preflight"},
     {"run"},
     {"cli"},
 ]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +15,12 @@ import unveil.models
 import unveil.networks
 import unveil.objectives
 import unveil.parts
-from unveil.data import Batch, Dataset, load
+from unveil.data import Dataset, load
 from unveil.errors import DataError, RunError, SettingError, unknown
 from unveil.evaluation import Nats, Watcher, evaluate
 from unveil.models import VAE
 from unveil.objectives import Term
+from unveil.preflight import check, checkpoint, machine
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
 from unveil.store import RunFolder, build, describe, fill, free_path, write_json
@@ -30,9 +28,6 @@ from unveil.training.average import state_of
 from unveil.training.config import Training
 from unveil.training.loop import Monitor, fit
 from unveil.training.precision import device_for, resolve
-from unveil.version import __version__
-
-log = logging.getLogger(__name__)
 
 RUNS = Path("runs")
 KNOWN: dict[str, type[nn.Module]] = {
@@ -198,13 +193,13 @@ def train(
         },
         "training": asdict(config),
         "precision": precision,
-        **_machine(),
+        **machine(),
     }
     path = Path(out) if out is not None else free_path(RUNS / chosen.name)
     folder = RunFolder(path)
     folder.create(resume)
     with folder.locked():
-        state = _state(folder, manifest) if resume else None
+        state = checkpoint(folder, manifest) if resume else None
         folder.write_manifest({**manifest, "status": "training"})
         folder.rewind(0 if state is None else state[1]["step"])
         model.to(device)
@@ -249,32 +244,6 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     return Run(model, objective, manifest, folder.path)
 
 
-@torch.no_grad()
-def check(model: VAE, data: Dataset) -> None:
-    """See that model and data fit together, before anything is trained or printed.
-
-    Raises:
-        SettingError: the likelihood is for another space, or a shape does not fit.
-    """
-    if data.space.measure not in model.measures:
-        raise SettingError(
-            f"the likelihood is for {' or '.join(map(repr, model.measures))} data, and {data.name} is "
-            f"{data.space.measure!r}; load the data with another measure, or take a likelihood for it"
-        )
-    x = data.train.reading.mean(data.train.values[:2]).to(next(model.parameters()).device)
-    try:
-        with torch.random.fork_rng([]):
-            draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train)))
-        given = tuple(draw.output.event_shape)
-    except SettingError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingError(f"the model cannot read {data.name}, of shape {data.space.shape}: {reason}") from error
-    if given != data.space.shape:
-        raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")
-
-
 def _choose(data: Dataset, name: str | Recipe | None, model: VAE | None, objective: Term | None) -> Recipe:
     if (model is None) != (objective is None):
         raise SettingError("give model and objective together, or neither and a recipe")
@@ -290,38 +259,3 @@ def _settings(training: Training, settings: Mapping[str, Any]) -> Training:
         if name not in names:
             raise unknown("setting", name, names)
     return replace(training, **settings)
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "unveil": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "platform": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _state(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The latest checkpoint that can be read, if it belongs to this very run."""
-    steps = folder.checkpoints()
-    if not steps:
-        return None
-    before = folder.manifest()
-    for name, what in (("spec", "model"), ("training", "configuration"), ("recipe", "recipe")):
-        if before.get(name) != manifest[name]:
-            raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
-    if before["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
-        raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
-    for name in ("threads", "platform", "versions", "precision"):
-        if before.get(name) != manifest[name]:
-            log.warning("%s was %s and is %s: the resumed run may differ", name, before.get(name), manifest[name])
-    for step in reversed(steps):
-        try:
-            return folder.checkpoint(step)
-        except RunError as error:
-            log.warning("%s; going back to the checkpoint before", error)
-    return None

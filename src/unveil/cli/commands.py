@@ -119,7 +119,7 @@ def _command() -> str:
 
 def _open(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, Dataset]:
     import unveil
-    from unveil.run import check
+    from unveil.preflight import check
 
     run = unveil.open(path)
     facts = run.manifest["data"]

@@ -50,13 +50,13 @@ def latent_plane(
     return figure
 
 
-def _heart(points: np.ndarray, mine: np.ndarray, candidates: int = 200) -> np.ndarray:
-    """(2,) where a label stands most by itself: many of its own points near, few others. Middles may coincide."""
+def _heart(points: np.ndarray, mine: np.ndarray, candidates: int = 200) -> tuple[float, float]:
+    """Where a label stands most by itself: many of its own points near, few others. Middles may coincide."""
     own = points[mine][:candidates]
     radius = 0.15 * points.std()
     near = np.square(own[:, None] - points[None]).sum(-1) < radius**2
-    heart: np.ndarray = own[np.argmax((near & mine).sum(1) - (near & ~mine).sum(1))]
-    return heart
+    x, y = own[np.argmax((near & mine).sum(1) - (near & ~mine).sum(1))].tolist()
+    return x, y
 
 
 def manifold(pixels: np.ndarray, levels: Sequence[float], title: str, note: str, axis_names: tuple[str, str]) -> Figure:

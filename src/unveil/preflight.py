@@ -1,0 +1,82 @@
+"""Before the first step: whether model and data fit together, what machine this is, and where an earlier run stopped."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.data import Batch, Dataset
+from unveil.errors import RunError, SettingError
+from unveil.models import VAE
+from unveil.store import RunFolder
+from unveil.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def check(model: VAE, data: Dataset) -> None:
+    """See that model and data fit together, before anything is trained or printed.
+
+    Raises:
+        SettingError: the likelihood is for another space, or a shape does not fit.
+    """
+    if data.space.measure not in model.measures:
+        raise SettingError(
+            f"the likelihood is for {' or '.join(map(repr, model.measures))} data, and {data.name} is "
+            f"{data.space.measure!r}; load the data with another measure, or take a likelihood for it"
+        )
+    x = data.train.reading.mean(data.train.values[:2]).to(next(model.parameters()).device)
+    try:
+        with torch.random.fork_rng([]):
+            draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train)))
+        given = tuple(draw.output.event_shape)
+    except SettingError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"the model cannot read {data.name}, of shape {data.space.shape}: {reason}") from error
+    if given != data.space.shape:
+        raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")
+
+
+def machine() -> dict[str, Any]:
+    """What a result may depend on besides its settings."""
+    return {
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "unveil": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The latest checkpoint that can be read, if it belongs to this very run."""
+    steps = folder.checkpoints()
+    if not steps:
+        return None
+    before = folder.manifest()
+    for name, what in (("spec", "model"), ("training", "configuration"), ("recipe", "recipe")):
+        if before.get(name) != manifest[name]:
+            raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
+    if before["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
+        raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
+    for name in ("threads", "platform", "versions", "precision"):
+        if before.get(name) != manifest[name]:
+            log.warning("%s was %s and is %s: the resumed run may differ", name, before.get(name), manifest[name])
+    for step in reversed(steps):
+        try:
+            return folder.checkpoint(step)
+        except RunError as error:
+            log.warning("%s; going back to the checkpoint before", error)
+    return None
