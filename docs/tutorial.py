@@ -240,6 +240,7 @@ assert pathwise.stderr < score.stderr
 # whose posterior $p(z \mid x)$ is a Gaussian as well, with one covariance for all $x$.
 
 # %%
+torch.manual_seed(0)
 truth = LinearGaussian.draw(size=8, latent=2)
 x = truth.sample(5_000).double()
 exact = truth.log_likelihood(x)

@@ -130,7 +130,7 @@ RECIPES: dict[str, Recipe] = {
             f"{_KINGMA}; network as in Tomczak & Welling 2018, arXiv:1705.07120",
             _ALL,
             GaussianVae(latent=40, kl_warmup=10.0),
-            Training(epochs=75, learning_rate=3e-3, average=0.999),
+            Training(epochs=65, learning_rate=3e-3, average=0.999),
         ),
         Recipe(
             "mnist-2d",
