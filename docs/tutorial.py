@@ -63,7 +63,8 @@ SOURCE = os.environ.get("UNVEIL_TUTORIAL_DATA", "mnist")
 # %% [markdown]
 # ## Data and their space
 #
-# MNIST where it is at hand or can be fetched, else the small digits that come with scikit-learn.
+# MNIST where it is at hand or can be fetched, else the small digits that come with scikit-learn. Those are few: an epoch
+# is seven steps instead of 275, and it takes some 200 epochs to see in the pictures below what they are about.
 
 # %%
 try:
@@ -241,7 +242,7 @@ assert pathwise.stderr < score.stderr
 
 # %%
 torch.manual_seed(0)
-truth = LinearGaussian.draw(size=8, latent=2)
+truth = LinearGaussian.draw(size=8, latent=D)
 x = truth.sample(5_000).double()
 exact = truth.log_likelihood(x)
 right = truth.posterior(x)
@@ -260,9 +261,9 @@ def log_weights(proposal, samples):
 # tight, and a single draw gives $\log p(x)$ without any noise. What is left is rounding.
 
 # %%
-error = (log_weights(right, samples=3) - exact).abs().max()
-print(f"exact posterior: largest deviation from log p(x) {error:.1e} nats")
-assert error < 1e-9
+deviation = (log_weights(right, samples=3) - exact).abs().max()
+print(f"exact posterior: largest deviation from log p(x) {deviation:.1e} nats")
+assert deviation < 1e-9
 
 # %% [markdown]
 # Now a proposal with the right mean that is twice too wide. By the identity, its ELBO lies below $\log p(x)$ by
@@ -273,7 +274,7 @@ assert error < 1e-9
 s = 2.0
 wide = MultivariateNormal(right.mean, covariance_matrix=s**2 * right.covariance_matrix)
 log_w = log_weights(wide, samples=100)
-expected = 2 / 2 * (s**2 - 1 - log(s**2))
+expected = D / 2 * (s**2 - 1 - log(s**2))
 gap = Figure.over(exact - log_w[0])
 print(f"too wide: log p(x) - ELBO = {gap}, and the divergence is {expected:.2f} nats")
 assert abs(gap.value - expected) < 4 * gap.stderr
@@ -285,7 +286,7 @@ assert abs(gap.value - expected) < 4 * gap.stderr
 # \qquad E\bigl[e^{\hat\ell_K(x)}\bigr] = p(x), \qquad E\bigl[\hat\ell_K(x)\bigr] \le \log p(x). $$
 #
 # The mean weight is unbiased for $p(x)$ at every $K$; by Jensen its logarithm is too small in expectation, but less so as
-# $K$ grows, because a mean of more weights varies less. $K = 1$ is the ELBO.
+# $K$ grows, because a mean of more weights varies less. At $K = 1$ its expectation is the ELBO.
 
 # %%
 gaps = {}
@@ -316,9 +317,8 @@ place = OUT / f"run-{1 + sum(1 for _ in OUT.glob('run-*'))}"
 run = unveil.train(data, model=model, objective=Distortion() + Rate(), epochs=EPOCHS, out=place)
 for record in run.metrics():
     look = record["validation"]
-    print(
-        f"epoch {record['epoch']:2}: validation {look['distortion']:.2f} + {look['rate']:.2f} = {look['neg_elbo']:.2f} nats"
-    )
+    total = f"{look['distortion']:.2f} + {look['rate']:.2f} = {look['neg_elbo']:.2f} nats"
+    print(f"epoch {record['epoch']:2}: validation {total}")
 
 # %% [markdown]
 # ## How good is it?

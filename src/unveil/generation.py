@@ -102,14 +102,15 @@ def plane(model: VAE, means: Tensor, draws: int = 100_000) -> Plane:
     The other directions are held at the mean. A latent line is embedded in a plane whose second coordinate is zero.
     """
     size = means.shape[1]
-    origin, spread = means.mean(0), means.var(0).sum().clamp(min=1e-12)
+    origin, spread = means.mean(0), means.var(0, correction=0).sum().clamp(min=1e-12)
     if size <= 2:
         axes, origin = torch.eye(2, size), torch.zeros(size)
     else:
         axes = torch.linalg.svd(means - origin, full_matrices=False).Vh[:2]
         # a singular vector's sign is arbitrary: let its largest entry be positive
         axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
-    explained = ((means - origin) @ axes.T).var(0) / spread
+        axes = torch.cat([axes, torch.zeros(2 - len(axes), size)])  # a single example spans no plane
+    explained = ((means - origin) @ axes.T).var(0, correction=0) / spread
     with in_evaluation(model):
         reseed(0, "plane", device=next(model.parameters()).device)
         prior = model.prior().sample(torch.Size([draws])).cpu()

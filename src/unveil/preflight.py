@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unveil.data import Batch, Dataset
 from unveil.errors import RunError, SettingError
+from unveil.evaluation import in_evaluation
 from unveil.models import VAE
 from unveil.store import RunFolder
 from unveil.version import __version__
@@ -34,7 +35,7 @@ def check(model: VAE, data: Dataset) -> None:
         )
     x = data.train.reading.mean(data.train.values[:2]).to(next(model.parameters()).device)
     try:
-        with torch.random.fork_rng([]):
+        with in_evaluation(model):
             draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train)))
         given = tuple(draw.output.event_shape)
     except SettingError:
@@ -62,21 +63,22 @@ def machine() -> dict[str, Any]:
 
 def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The latest checkpoint that can be read, if it belongs to this very run."""
-    steps = folder.checkpoints()
-    if not steps:
+    if not (folder.path / "run.json").is_file():
         return None
     before = folder.manifest()
     for name, what in (("spec", "model"), ("training", "configuration"), ("recipe", "recipe")):
         if before.get(name) != manifest[name]:
             raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
-    if before["data"]["fingerprint"] != manifest["data"]["fingerprint"]:
+    if before.get("data", {}).get("fingerprint") != manifest["data"]["fingerprint"]:
         raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
     for name in ("threads", "platform", "versions", "precision"):
         if before.get(name) != manifest[name]:
             log.warning("%s was %s and is %s: the resumed run may differ", name, before.get(name), manifest[name])
-    for step in reversed(steps):
+    for step in reversed(folder.checkpoints()):
         try:
             return folder.checkpoint(step)
         except RunError as error:
             log.warning("%s; going back to the checkpoint before", error)
+    if before.get("tensors"):
+        raise RunError(f"{folder.path} has finished weights and no checkpoint to go on from; name another --out")
     return None

@@ -121,7 +121,8 @@ class _Journal:
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self.start = perf_counter()
+        lines = folder.lines("timing.jsonl")
+        self.start = perf_counter() - (lines[-1]["seconds"] if lines else 0.0)
 
     def record(self, record: Mapping[str, Any]) -> None:
         self.folder.append("metrics.jsonl", record)
@@ -167,6 +168,8 @@ def train(
         DivergedError: an epoch without one finite step.
     """
     data = load(data) if isinstance(data, str) else data
+    if model is not None and latent is not None:
+        raise SettingError("latent is for recipes; your own model has the size that you built it with")
     chosen = _choose(data, recipe, model, objective).with_latent(latent)
     config = _settings(training or chosen.training, settings)
     device = device_for(config.device)
@@ -179,6 +182,7 @@ def train(
             model, objective = chosen.model.compose(data)
     assert objective is not None
     check(model, data)
+    _check_names(model, objective)
     manifest: dict[str, Any] = {
         "recipe": chosen.name,
         "spec": describe(model=model, objective=objective),
@@ -200,7 +204,8 @@ def train(
     folder.create(resume)
     with folder.locked():
         state = checkpoint(folder, manifest) if resume else None
-        folder.write_manifest({**manifest, "status": "training"})
+        kept = folder.manifest().get("tensors", {}) if state is not None else {}
+        folder.write_manifest({**manifest, "status": "training", "tensors": kept})
         folder.rewind(0 if state is None else state[1]["step"])
         model.to(device)
         objective.to(device)
@@ -242,6 +247,17 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     if not isinstance(model, VAE) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
     return Run(model, objective, manifest, folder.path)
+
+
+def _check_names(*modules: nn.Module) -> None:
+    """A saved part is known by the name of its class: no two kinds may share one."""
+    kinds: dict[str, type[nn.Module]] = dict(KNOWN)
+    for module in (part for whole in modules for part in whole.modules()):
+        kind = type(module)
+        if kind.__module__.startswith("torch."):
+            continue
+        if kinds.setdefault(kind.__name__, kind) is not kind:
+            raise SettingError(f"there is another part named {kind.__name__}; give your class another name")
 
 
 def _choose(data: Dataset, name: str | Recipe | None, model: VAE | None, objective: Term | None) -> Recipe:

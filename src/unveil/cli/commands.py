@@ -195,6 +195,8 @@ def evaluate(arguments: list[str]) -> int:
 
     from unveil.cli.progress import EvaluationBar
 
+    if given.threads < 0:
+        raise SettingError(f"{given.threads} threads cannot run; give 0 for as many as torch takes")
     if given.threads:
         torch.set_num_threads(given.threads)
     run, data = _open(given.run, given.data, given.data_dir)
@@ -251,5 +253,4 @@ def _save_array(path: Path, *array: object, **arrays: object) -> None:
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
     else:
         np.save(buffer, array[0])  # type: ignore[arg-type]
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, buffer.getvalue())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -23,7 +22,8 @@ HELD_OUT = (0.1, 0.1)
 def reading_for(values: Tensor, measure: Measure | None, name: str) -> Reading:
     """How stored values are read: bytes as binarised images unless asked otherwise, floats as real numbers."""
     if values.dtype == torch.uint8:
-        readings: dict[str, Reading] = {"binary": Binarise(), "unit": Gray()}
+        levels = 1 if values.max() <= 1 else 255  # zeros and ones are binary images already
+        readings: dict[str, Reading] = {"binary": Binarise(levels), "unit": Gray(levels)}
         if (measure or "binary") not in readings:
             raise DataError(f"{name} holds bytes, which are read as 'binary' or 'unit', not as {measure!r}")
         return readings[measure or "binary"]
@@ -40,7 +40,7 @@ def as_values(array: Any, name: str) -> Tensor:
     """
     values = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(_numeric(array, name)))
     values = values.detach().cpu()
-    if values.dim() < 2 or len(values) == 0:
+    if values.dim() < 2 or values.numel() == 0:
         raise DataError(f"{name} has shape {tuple(values.shape)}; give one example per row, (N, ...), and at least one")
     if values.dtype == torch.uint8:
         return values.unsqueeze(1) if values.dim() == 3 else values
@@ -54,10 +54,15 @@ def as_values(array: Any, name: str) -> Tensor:
 
 
 def _numeric(array: Any, name: str) -> np.ndarray:
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError as error:
+        raise DataError(f"{name} is no array: {str(error).splitlines()[0]}") from None
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} has type {array.dtype}; give an array of numbers")
-    return array
+    if array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes this machine's byte order alone
 
 
 def as_labels(array: Any, count: int, name: str, of: str = "images") -> Tensor:
@@ -71,7 +76,7 @@ def as_labels(array: Any, count: int, name: str, of: str = "images") -> Tensor:
         raise DataError(
             f"{name} has {count} {of} but labels of shape {tuple(labels.shape)}; give one label for each of the {of}"
         )
-    if labels.is_floating_point() and not bool((labels == labels.round()).all()):
+    if labels.is_floating_point() and not bool((torch.isfinite(labels) & (labels == labels.round())).all()):
         raise DataError(f"{name} has labels that are no integers; number the classes 0, 1, 2, ...")
     return labels.to(torch.int64)
 
@@ -118,8 +123,9 @@ def from_file(path: Path, measure: Measure | None = None) -> Dataset:
         arrays: Mapping[str, Any] = {"x": content} if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is no .npy or .npz file of plain numbers: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # NumPy raises half a dozen foreign types for damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is no .npy or .npz file of plain numbers: {reason}") from None
     values = next((arrays[name] for name in ("x", "images") if name in arrays), None)
     if values is None:
         raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; name the array of examples 'x' or 'images'")

@@ -60,7 +60,7 @@ def parse(content: bytes, name: str, dims: int) -> np.ndarray:
     if len(content) < head:
         raise DataError(f"{name} ends within its header; remove it, so that it is fetched anew")
     shape = struct.unpack(f">{dims}I", content[4:head])
-    if prod(shape) != len(content) - head:
+    if prod(shape) != len(content) - head or not all(shape):
         raise DataError(
             f"{name} announces {' x '.join(map(str, shape))} = {prod(shape):,} bytes but holds {len(content) - head:,}; "
             "the file is damaged: remove it, so that it is fetched anew"

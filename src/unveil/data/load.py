@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,8 @@ def load(
     if measure is not None and measure not in MEANING:
         raise unknown("measure", str(measure), MEANING, DataError)
     if isinstance(source, Dataset):
+        if measure not in (None, source.space.measure):
+            raise DataError(f"{source.name} is loaded as {source.space.measure!r} already; load it anew as {measure!r}")
         return source
     if not isinstance(source, (str, Path)):
         return from_arrays(source, labels, measure=measure)
@@ -59,7 +62,7 @@ def load(
         raise DataError(f"{source!r} brings its own labels; give labels only beside an array")
     if str(source) in NAMED:
         return replace(NAMED[str(source)](None if data_dir is None else Path(data_dir), measure), loadable=True)
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # noqa: PTH111  leaves an unknown user's name as it is
     if path.suffix in (".npy", ".npz") or path.is_file():
         return replace(from_file(path, measure), loadable=True)
     raise unknown("data set", str(source), [*NAMED, "FILE.npy", "FILE.npz"], DataError)

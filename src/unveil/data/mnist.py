@@ -79,9 +79,9 @@ class NotFoundError(DataError):
 def data_folder(given: Path | None = None) -> Path:
     """Where data sets lie: what was given, else the variable UNVEIL_DATA, else the user's cache."""
     if given is not None:
-        return Path(given).expanduser()
+        return Path(os.path.expanduser(given))  # noqa: PTH111  leaves an unknown user's name as it is
     if os.environ.get("UNVEIL_DATA"):
-        return Path(os.environ["UNVEIL_DATA"]).expanduser()
+        return Path(os.path.expanduser(os.environ["UNVEIL_DATA"]))  # noqa: PTH111
     from platformdirs import user_cache_path
 
     return user_cache_path("unveil")

@@ -31,7 +31,8 @@ class _LogDensity(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             mean = torch.sigmoid(logits)
             # in place saves two passes; not where this gradient is to be differentiated again
-            for_logits = (x - mean) * grad if torch.is_grad_enabled() else mean.sub_(x).mul_(-grad)
+            plain = not torch.is_grad_enabled() and grad.shape[:-1] == logits.shape[:-1]
+            for_logits = mean.sub_(x).mul_(-grad) if plain else ((x - mean) * grad).sum_to_size(logits.shape)
         for_x = (grad * logits).sum_to_size(x.shape) if ctx.needs_input_grad[1] else None
         return for_logits, for_x
 

@@ -9,24 +9,45 @@ from torch import Tensor, nn
 
 from unveil.data import Batch
 from unveil.models import Model
+from unveil.objectives import Term
 from unveil.randomness import reseed
 
 
 @torch.no_grad()
-def bound(model: Model, batches: Iterable[Batch], seed: int, device: torch.device) -> dict[str, Tensor]:
-    """One draw for each example, in float32 and without training-mode layers.
+def bound(
+    model: Model,
+    batches: Iterable[Batch],
+    seed: int,
+    device: torch.device,
+    objective: Term | None = None,
+    t: float = 0.0,
+) -> dict[str, Tensor]:
+    """One draw for each example (or as many as `objective` wants), in float32 and without training-mode layers.
 
     Distortion and rate are unbiased for their expectations under q; the noise is a function of (seed, batch number), so
     that two looks at the same weights agree.
 
+    Args:
+        model: what makes draws.
+        batches: the examples.
+        seed: of the noise.
+        device: where the model is.
+        objective: whose loss to look at as well, at time `t` in epochs.
+        t: time for the objective's schedules.
+
     Returns:
-        'distortion' and 'rate', each (N,) nats on the CPU.
+        'distortion', 'rate' and, with an objective, 'loss', each (N,) nats on the CPU.
     """
     found: dict[str, list[Tensor]] = {"distortion": [], "rate": []}
+    if objective is not None:
+        found["loss"] = []
+    samples = 1 if objective is None else objective.samples
     with in_evaluation(model):
         for place, batch in enumerate(batches):
             reseed(seed, "bound", place, device=device)
-            draw = model.draw(Batch(batch.x.to(device), batch.index.to(device), batch.size))
+            draw = model.draw(Batch(batch.x.to(device), batch.index.to(device), batch.size), samples)
+            if objective is not None:
+                found["loss"].append(objective(draw, model, torch.tensor(t, device=device)).cpu())
             found["distortion"].append(draw.distortion.cpu())
             found["rate"].append(draw.rate.cpu())
     return {name: torch.cat(values) for name, values in found.items()}

@@ -176,7 +176,7 @@ def _weigh(model: Model, batch: Batch, samples: int, seed: int, place: int) -> t
         reseed(seed, "estimate", place, chunk, device=batch.x.device)
         draw = model.draw(batch, count)
         # a draw's mass is what it counts for within its chunk; undo its -log K for a mean over all chunks
-        log_w = (draw.log_w + draw.log_mass).double().cpu() + log(count)
+        log_w = (draw.log_w + draw.log_mass).cpu().double() + log(count)
         total = torch.logaddexp(total, log_w.logsumexp(0))
         square = torch.logaddexp(square, (2 * log_w).logsumexp(0))
         distortion += draw.distortion.cpu() * count / samples

@@ -51,7 +51,6 @@ def png(pixels: np.ndarray, width: int = WIDTH) -> bytes:
 def save_sheet(images: np.ndarray, path: Path, columns: int | None = None, gap: int = GAP) -> Path:
     """Write a sheet as PNG, whole or not at all."""
     content = png(sheet(images, columns, gap))
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, content)
     return path
 

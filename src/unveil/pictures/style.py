@@ -49,6 +49,5 @@ def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, buffer.getvalue())
     return path

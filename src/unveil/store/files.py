@@ -17,13 +17,14 @@ def sha256(content: bytes) -> str:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, so that whoever reads finds the old file or the new one, never a part.
+    """Put `content` at `path`, making its folder; whoever reads finds the old file or the new one, never a part.
 
     Raises:
         RunError: the folder cannot be written to; what was there before is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
                 file.write(content)

@@ -128,7 +128,9 @@ class RunFolder:
             raise RunError(f"{path} is damaged: a line holds no JSON") from None
 
     def rewind(self, step: int) -> None:
-        """Forget the lines that were written after step `step`: they will be written again."""
+        """Forget what was written after step `step`, lines and unreadable checkpoints: it will be written again."""
+        for later in [later for later in self.checkpoints() if later > step]:
+            shutil.rmtree(self._checkpoints / str(later), ignore_errors=True)
         for name in ("metrics.jsonl", "timing.jsonl"):
             kept = [json.dumps(record) + "\n" for record in self.lines(name) if record.get("step", 0) <= step]
             files.write(self.path / name, "".join(kept).encode())
@@ -138,14 +140,13 @@ class RunFolder:
     def save_checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Write checkpoints/STEP through a temporary name, then drop all but the latest two."""
         target = self._checkpoints / str(step)
-        if target.exists():
-            return
         temporary = self._checkpoints / f".{step}.tmp"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             digest = tensors.save(temporary / "state.safetensors", state)
             files.write_json(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
+            shutil.rmtree(target, ignore_errors=True)  # one that turned out damaged, of the very same state
             temporary.rename(target)
             files.flush_folder(self._checkpoints)
         except OSError as error:

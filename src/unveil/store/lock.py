@@ -38,23 +38,45 @@ def held(path: Path) -> Iterator[None]:
         RunError: another living process holds it; the message names it.
     """
     mine = json.dumps({"process": os.getpid(), "host": socket.gethostname()})
-    for _ in range(2):
+    for _ in range(3):
         try:
-            with path.open("x") as file:
-                file.write(mine)
+            _claim(path, mine)
             break
         except FileExistsError:
             owner = _owner(path)
             if owner is not None and (owner["host"] != socket.gethostname() or alive(owner["process"])):
                 where = f"process {owner['process']} on {owner['host']}"
                 raise RunError(f"{path.parent} is in use by {where}; wait for it, or name another --out") from None
-            path.unlink(missing_ok=True)
+            _clear(path)
         except OSError as error:
             raise RunError(f"{path.parent} cannot be written to: {error.strerror}; name another --out") from None
+    else:
+        raise RunError(f"{path.parent} is being taken by another process; wait for it, or name another --out")
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _claim(path: Path, content: str) -> None:
+    """Put the lock there, with its content from the first moment on; FileExistsError where one is."""
+    temporary = path.with_name(f".lock.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(content)
+        try:
+            os.link(temporary, path)
+        except (AttributeError, PermissionError, NotImplementedError):  # a file system without hard links
+            with path.open("x") as file:
+                file.write(content)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} is no lock that can be cleared: {error.strerror}; remove it") from None
 
 
 def _owner(path: Path) -> dict | None:

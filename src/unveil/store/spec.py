@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 import torch
@@ -38,6 +39,8 @@ def describe(**roots: nn.Module) -> dict[str, Any]:
             return [value(item, owner) for item in given]
         if isinstance(given, nn.Module):
             return {"part": place(given)}
+        if isinstance(given, float) and not isfinite(given):
+            raise SettingError(f"{type(owner).__name__} is built from {given}, which cannot be saved; give a finite number")
         if given is None or isinstance(given, (bool, int, float, str)):
             return given
         raise SettingError(

@@ -67,7 +67,7 @@ class Outcome:
         steps: steps taken in all.
         finished: False when Ctrl-C ended it before the last epoch.
         best_epoch: whose averaged weights the model has now.
-        best_value: their -ELBO on the validation split; None without one.
+        best_value: their loss on the validation split, all warm-ups over; None without one.
     """
 
     steps: int
@@ -87,7 +87,7 @@ def fit(
     monitor: Monitor | None = None,
     resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
 ) -> Outcome:
-    """Train; afterwards the model has the averaged weights with the smallest -ELBO on the validation split.
+    """Train; afterwards the model has the averaged weights with the smallest loss on the validation split.
 
     Args:
         model: on the device; its weights are changed in place.
@@ -103,12 +103,16 @@ def fit(
         DivergedError: an epoch without one finite step.
     """
     trainer = Trainer(model, objective, data, config, precision, journal, monitor)
-    if resume is not None:
-        trainer.state.restore(*resume)
     device = trainer.feed.device
-    with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
-        finished = trainer.go(stop)
-        return trainer.settle(finished)
+    try:
+        if resume is not None:
+            trainer.state.restore(*resume)
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
+            finished = trainer.go(stop)
+            return trainer.settle(finished)
+    except BaseException:
+        trainer.state.flat.release()  # full precision and memory of its own, whatever went wrong
+        raise
 
 
 class Trainer:
@@ -131,6 +135,9 @@ class Trainer:
         tally = Tally(FIGURES, self.feed.steps_per_epoch, device)
         low = torch.bfloat16 if precision == "bfloat16" else None
         self.state = State(self.step, low, config.clip, config.average, tally)
+        # foreign layers that move their buffers in a forward pass, whose steps must be undone with the rest
+        norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
+        self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
         self.total = config.epochs * self.feed.steps_per_epoch
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
         self.moving = [part for part in self.parts if type(part).update is not Part.update]
@@ -166,10 +173,14 @@ class Trainer:
         number = state.step
         reseed(self.config.seed, "step", number, MICROBATCH, device=feed.device)
         t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
+        before = [buffer.clone() for buffer in self.drifting]
         with autocast(self.precision, feed.device):
             figures, draw = self.step(feed.batch(number), t)
         figures["loss"].backward()
         finite = state.optimiser.step(figures["loss"], learning_rate(self.config, number, self.total))
+        with torch.no_grad():
+            for buffer, old in zip(self.drifting, before, strict=True):
+                buffer.copy_(torch.where(finite, buffer, old))
         state.average.update(number)
         state.tally.add(figures, finite, number % feed.steps_per_epoch)
         if self.moving and bool(finite):
@@ -202,18 +213,24 @@ class Trainer:
         }
         if self.validation and epoch % self.config.validate_every == 0:
             record["validation"] = self._validate()
-            self.state.consider(record["validation"]["neg_elbo"], epoch)
+            self.state.consider(record["validation"]["loss"], epoch)
         if self.journal is not None:
             self.journal.record(record)
         if self.monitor is not None:
             self.monitor.epoch(record)
 
     def _validate(self) -> dict[str, float]:
-        """-ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
+        """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
         with self.state.flat.using(self.state.average.values):
-            found = bound(self.step.model, self.validation, self.config.seed, self.feed.device)
+            # at the end of time, when every warm-up is over: what is chosen by must not change on the way
+            model, objective = self.step.model, self.step.objective
+            end = float(self.config.epochs)
+            found = bound(model, self.validation, self.config.seed, self.feed.device, objective, end)
         means = {name: float(values.double().mean()) for name, values in found.items()}
-        return {**means, "neg_elbo": means["distortion"] + means["rate"]}
+        means["neg_elbo"] = means["distortion"] + means["rate"]
+        if not isfinite(means["loss"]):
+            log.warning("the loss on the validation split is not finite; these weights will not be chosen")
+        return means
 
     def _save(self) -> int:
         if self.journal is not None:
@@ -225,7 +242,7 @@ class Trainer:
         state = self.state
         epoch = state.step // self.feed.steps_per_epoch
         if self.validation and (not finished or epoch % self.config.validate_every):
-            state.consider(self._validate()["neg_elbo"], epoch)
+            state.consider(self._validate()["loss"], epoch)
         if not state.best:
             state.consider(None, epoch)
         state.use_best()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import torch
@@ -37,8 +38,10 @@ class State:
         self.best_epoch = 0
 
     def consider(self, value: float | None, epoch: int) -> None:
-        """Keep the averaged weights if `value`, the validation -ELBO, is the smallest yet, or if there is none."""
-        if value is None or self.best_value is None or value < self.best_value:
+        """Keep the averaged weights if `value`, the validation loss, is the smallest finite one yet, or the first."""
+        if value is not None and not isfinite(value):
+            value = None  # nothing that can be compared
+        if not self.best or (value is not None and (self.best_value is None or value < self.best_value)):
             self.best_value, self.best_epoch = value, epoch
             self.best = {"values": self.average.values.clone()}
             self.best |= {f"buffer.{name}": buffer.clone() for name, buffer in self.buffers.items()}

@@ -1,0 +1,178 @@
+"""Input and accidents at the edges: what is odd is refused in our words, and what goes wrong spoils nothing."""
+
+import io
+import random
+from dataclasses import replace
+from math import isfinite
+from struct import pack
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import unveil
+from unveil.data import Plain, from_arrays
+from unveil.data.idx import parse
+from unveil.errors import DataError, DivergedError, RunError, SettingError
+from unveil.models import VAE
+from unveil.networks import Mlp
+from unveil.objectives import Distortion, Rate, Warmup
+from unveil.parts import Bernoulli, Gaussian, Net, Standard
+from unveil.recipes import recipe
+from unveil.run import check
+from unveil.store import RunFolder
+from unveil.training import Training
+from unveil.training.loop import fit
+
+SHORT = {"epochs": 3, "batch_size": 50, "checkpoint_every": 1, "latent": 2}
+
+
+def floats(data, bad):
+    """The training split as floats, NaN in the rows `bad`."""
+    values = data.train.values.float() / 255
+    values[bad] = torch.nan
+    return replace(data, train=replace(data.train, values=values, reading=Plain()))
+
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+        self.network = Mlp((1, 6, 5), (8,), (4,))
+
+    def forward(self, x):
+        return self.network(self.norm(x))
+
+
+def normed():
+    torch.manual_seed(0)
+    return VAE(Standard(2), Net(Normed(), Gaussian(2)), Net(Mlp((2,), (8,), (1, 6, 5)), Bernoulli(3)))
+
+
+def saved(save, *arrays, **named):
+    content = io.BytesIO()
+    save(content, *arrays, **named)
+    return content.getvalue()
+
+
+IMAGES = np.random.default_rng(0).integers(0, 255, (12, 4, 4), dtype=np.uint8)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_damaged_array_files_raise_nothing_but_our_own_error(kind, tmp_path):
+    whole = saved(np.save, IMAGES) if kind == "npy" else saved(np.savez_compressed, x=IMAGES, y=np.arange(12))
+    source, path, refused, others = random.Random(0), tmp_path / f"a.{kind}", 0, set()
+    for turn in range(600):
+        content = bytearray(whole)
+        if turn % 3:
+            content[source.randrange(128 if kind == "npy" else len(content))] = source.randrange(256)
+        else:
+            content = content[: source.randrange(len(content))]
+        path.write_bytes(content)
+        try:
+            unveil.load(path)
+        except DataError:
+            refused += 1
+        except Exception as error:
+            others.add(f"{type(error).__name__}: {error}")
+    assert refused > 100
+    assert not others
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[[1, 2], [3]], np.zeros((9, 0), "f4")],
+    ids=["ragged", "no numbers in a row"],
+)
+def test_arrays_that_torch_cannot_take_are_refused_in_our_words(values):
+    with pytest.raises(DataError):
+        from_arrays(values)
+
+
+def test_big_endian_arrays_are_read_or_refused_in_our_words():
+    try:
+        data = from_arrays(np.arange(40, dtype=">f4").reshape(20, 2))
+    except DataError:
+        return
+    assert set(data.train.values.flatten().tolist()) <= set(range(40))
+
+
+def test_labels_that_are_infinite_are_refused():
+    with pytest.raises(DataError, match="labels"):
+        from_arrays(np.zeros((20, 2), "f4"), labels=np.full(20, np.inf))
+
+
+def test_an_empty_idx_of_absurd_shape_is_refused():
+    with pytest.raises(DataError):
+        parse(b"\0\0\x08\x03" + pack(">3I", 0, 2**32 - 1, 2**32 - 1), "f", 3)
+
+
+def test_a_home_that_does_not_exist_is_a_data_error():
+    with pytest.raises(DataError):
+        unveil.load("~nobody-of-that-name/images.npy")
+
+
+def test_a_damaged_checkpoint_is_written_anew(tiny, tmp_path):
+    unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    folder = RunFolder(tmp_path / "run")
+    latest = folder.checkpoints()[-1]
+    path = tmp_path / "run" / "checkpoints" / str(latest) / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
+    assert folder.checkpoint(latest)[1]["step"] == latest
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_divergence_gives_the_model_its_weights_back(precision, tiny):
+    torch.manual_seed(0)
+    model, objective = recipe("vae").with_latent(2).model.compose(tiny)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    with pytest.raises(DivergedError):
+        fit(model, objective, floats(tiny, slice(None)), Training(epochs=1, batch_size=50), precision)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert all(torch.equal(now, then) for now, then in zip(model.parameters(), before, strict=True))
+
+
+def test_the_check_before_training_moves_no_buffer(tiny):
+    model = normed()
+    check(model, tiny)
+    assert model.posterior.network.norm.num_batches_tracked == 0
+
+
+def test_a_poisoned_step_does_not_spoil_running_means(tiny):
+    model = normed()
+    outcome = fit(model, Distortion() + Rate(), floats(tiny, [7]), Training(epochs=2, batch_size=50), "float32")
+    assert model.posterior.network.norm.running_mean.isfinite().all()
+    assert outcome.best_value is not None
+    assert isfinite(outcome.best_value)
+
+
+def test_a_setting_that_json_cannot_hold_is_refused_before_a_folder_is_made(tiny, tmp_path):
+    torch.manual_seed(0)
+    model, _ = recipe("vae").with_latent(2).model.compose(tiny)
+    endless = Distortion() + Warmup(Rate(), float("inf"))
+    with pytest.raises(SettingError):
+        unveil.train(tiny, model=model, objective=endless, out=tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_lock_that_is_a_folder_is_a_run_error(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(RunError), RunFolder(tmp_path).locked():
+        pass
+
+
+def test_training_and_evaluation_leave_the_callers_random_state(tiny, tmp_path):
+    """Green against 1341c2e."""
+    state = torch.get_rng_state()
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    assert torch.equal(torch.get_rng_state(), state)
+    run.evaluate(samples=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(0)
+    model, objective = recipe("vae").with_latent(2).model.compose(tiny)
+    state = torch.get_rng_state()
+    unveil.train(tiny, model=model, objective=objective, out=tmp_path / "own", epochs=1, batch_size=50)
+    assert torch.equal(torch.get_rng_state(), state)
