@@ -165,7 +165,7 @@ def test_a_lock_that_is_a_folder_is_a_run_error(tmp_path):
 
 
 def test_training_and_evaluation_leave_the_callers_random_state(tiny, tmp_path):
-    """Green against 1341c2e."""
+    """Nothing of a run stays behind in the generator of the caller."""
     state = torch.get_rng_state()
     run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
     assert torch.equal(torch.get_rng_state(), state)
