@@ -1,8 +1,9 @@
 """Input and accidents at the edges: what is odd is refused in our words, and what goes wrong spoils nothing."""
 
 import io
+import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import isfinite
 from struct import pack
 
@@ -176,3 +177,110 @@ def test_training_and_evaluation_leave_the_callers_random_state(tiny, tmp_path):
     state = torch.get_rng_state()
     unveil.train(tiny, model=model, objective=objective, out=tmp_path / "own", epochs=1, batch_size=50)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Poison:
+    """Turns the training data into NaN after an epoch: from then on no step is finite."""
+
+    def __init__(self, data, epoch):
+        self.data, self.at = data, epoch
+
+    def begin(self, steps, done, batch_size, steps_per_epoch):
+        pass
+
+    def step(self, step):
+        pass
+
+    def epoch(self, record):
+        if record["epoch"] == self.at:
+            self.data.train.values.fill_(torch.nan)
+
+
+def real_data():
+    return from_arrays(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), name="noise")
+
+
+def test_a_run_that_diverges_leaves_its_best_weights(tmp_path):
+    whole = unveil.train(
+        real_data(), "vae", out=tmp_path / "short", **{**SHORT, "epochs": 2, "schedule": "constant", "warmup": 0}
+    )
+    data = real_data()
+    with pytest.raises(DivergedError, match="best weights from before are in"):
+        unveil.train(
+            data, "vae", out=tmp_path / "run", monitor=Poison(data, 2), **{**SHORT, "schedule": "constant", "warmup": 0}
+        )
+    kept = unveil.open(tmp_path / "run")
+    assert kept.manifest["status"] == "diverged"
+    assert torch.equal(kept.model.sample(5, seed=0), whole.model.sample(5, seed=0))
+
+
+def test_figures_say_of_which_weights_they_are_and_go_when_those_change(tiny, tmp_path):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    run.evaluate(samples=5)
+    report = tmp_path / "run" / "report.json"
+    digest = RunFolder(tmp_path / "run").manifest()["tensors"]["model.safetensors"]
+    assert json.loads(report.read_text())["weights"] == digest
+    unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
+    assert not report.exists()
+
+
+def test_evaluation_of_a_folder_that_cannot_be_written_still_answers(tiny, tmp_path, monkeypatch, caplog):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+
+    def refuse(path, content):
+        raise RunError(f"{path} cannot be written: Read-only file system")
+
+    monkeypatch.setattr("unveil.run.write_json", refuse)
+    assert isfinite(run.evaluate(samples=5).nll.value)
+    assert "cannot be written" in caplog.text
+
+
+def test_power_lost_while_the_weights_are_written_costs_nothing(tiny, tmp_path, monkeypatch):
+    whole = unveil.train(tiny, "vae", out=tmp_path / "whole", **SHORT)
+    unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    with monkeypatch.context() as patch:
+        written = RunFolder.write_manifest
+
+        def lose_power(folder, content):
+            if content["status"] == "finished":
+                raise KeyboardInterrupt
+            written(folder, content)
+
+        patch.setattr(RunFolder, "write_manifest", lose_power)
+        with pytest.raises(KeyboardInterrupt):
+            unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
+    with pytest.raises(RunError, match="--resume"):
+        unveil.open(tmp_path / "run")
+    again = unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
+    assert torch.equal(again.model.sample(5, seed=0), whole.model.sample(5, seed=0))
+
+
+def test_training_leaves_the_number_of_threads_and_an_own_model_takes_the_plain_settings(tiny, tmp_path):
+    before = torch.get_num_threads()
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", threads=1, **SHORT)
+    assert torch.get_num_threads() == before
+    assert run.manifest["threads"] == 1
+    named = replace(tiny, name="mnist-2d")  # the name of a recipe, which must not matter
+    own = unveil.train(named, model=normed(), objective=Distortion() + Rate(), out=tmp_path / "own", epochs=1)
+    assert own.manifest["training"] == {**asdict(Training()), "epochs": 1}
+
+
+@pytest.mark.parametrize("missing", ["spec", "data", "tensors"])
+def test_a_manifest_without_what_it_must_state_is_damaged(missing, tiny, tmp_path):
+    unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    path = tmp_path / "run" / "run.json"
+    content = json.loads(path.read_text())
+    del content[missing]
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=f"states no {missing}"):
+        unveil.open(tmp_path / "run")
+
+
+def test_many_samples_are_decoded_a_few_at_a_time(tiny, monkeypatch):
+    torch.manual_seed(0)
+    model, _ = recipe("vae").with_latent(2).model.compose(tiny)
+    monkeypatch.setattr("unveil.models.vae.CHUNK", 10)
+    seen = []
+    model.likelihood.network.register_forward_hook(lambda module, given, made: seen.append(len(made)))
+    assert model.sample(25, seed=0).shape == (25, 1, 6, 5)
+    assert seen == [10, 10, 5]

@@ -137,7 +137,8 @@ def test_the_one_sample_bound_falls_short_by_exactly_the_divergence():
 
 
 @pytest.mark.parametrize("samples", [1, 7, 4_500])
-def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples):
+def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples, monkeypatch):
+    monkeypatch.setattr("unveil.evaluation.nats.NUMBERS", 8 * 4_000)
     truth = LinearGaussian.draw(8, 2)
     x = truth.sample(6)
     split = Split("test", x, None, torch.arange(6), Plain())
@@ -158,13 +159,32 @@ def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples):
     assert found.neg_elbo.value == pytest.approx(found.distortion.value + found.rate.value, abs=1e-6)
 
 
+@pytest.mark.parametrize(("samples", "rows"), [(50, 4_000), (50, 16), (400, 64)])
+def test_evaluate_with_too_wide_a_proposal_is_unbiased_for_the_evidence(samples, rows, monkeypatch):
+    # rows below K cut the draws into chunks, the last one short
+    monkeypatch.setattr("unveil.evaluation.nats.NUMBERS", 8 * rows)
+    truth = LinearGaussian.draw(8, 2)
+    x = truth.sample(1).expand(400, 8)  # one example many times: each estimate has noise of its own
+    model = model_of(truth, 1.2)
+    model.register_parameter("weight", nn.Parameter(torch.zeros(1)))
+    split = Split("test", x, None, torch.arange(400), Plain())
+    found = evaluate(model, split, samples=samples)
+    exact = -float(truth.log_likelihood(x[:1]))
+    # E[w^2] / E[w]^2 of a Gaussian weight, in each of two dimensions: what limits the effective draws
+    spread = (1.2**2 / (2 * 1.2**2 - 1) ** 0.5) ** 2
+    bias = (spread - 1) / (2 * samples)  # of the logarithm, to first order
+    assert abs(found.nll.value - exact - bias) < 4 * found.nll.stderr + bias / 2
+    assert found.nll.stderr == pytest.approx(((spread - 1) / samples / 400) ** 0.5, rel=0.25)
+    assert found.ess.value == pytest.approx(samples / spread, rel=0.05)
+
+
 def test_chunks_change_nothing_but_the_noise(monkeypatch):
     truth = LinearGaussian.draw(8, 2)
     split = Split("test", truth.sample(5), None, torch.arange(5), Plain())
     model = model_of(truth)
     model.register_parameter("weight", nn.Parameter(torch.zeros(1)))
     whole = evaluate(model, split, samples=300)
-    monkeypatch.setattr("unveil.evaluation.nats.ROWS", 64)
+    monkeypatch.setattr("unveil.evaluation.nats.NUMBERS", 8 * 64)
     cut = evaluate(model, split, samples=300)
     assert cut.nll.value == pytest.approx(whole.nll.value, abs=1e-4)
     assert cut.ess.value == pytest.approx(300, rel=1e-3)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch.distributions import Bernoulli as Torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Normal, kl_divergence
 
 from unveil.data import Batch
-from unveil.distributions import IndependentBernoulli
+from unveil.distributions import DiagonalGaussian, IndependentBernoulli
 from unveil.errors import SettingError
 from unveil.networks import Centred, ConvDecoder, ConvEncoder, Mlp
 from unveil.parts import Bernoulli, CrossEntropy, Gaussian, Isotropic, Net, Standard
@@ -55,6 +55,40 @@ def test_samples_of_our_bernoulli_follow_its_density():
     log_p = distribution.log_prob(x)
     entropy = -(p * p.log() + (1 - p) * (1 - p).log()).sum()
     assert abs(log_p.mean() + entropy) < 4 * log_p.std() / 100_000**0.5
+
+
+def test_our_gaussian_is_torchs_in_value_gradient_and_divergence():
+    torch.manual_seed(0)
+    loc, log_scale, value = (torch.randn(3, 4, 2, 5, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    other = torch.randn(2, 5, dtype=torch.float64), torch.randn(2, 5, dtype=torch.float64)
+
+    def figures(q, p):
+        return q.log_prob(value), q.entropy(), kl_divergence(q, p), kl_divergence(p, q), p.log_prob(value)
+
+    mine = figures(DiagonalGaussian(loc, log_scale, 2), DiagonalGaussian(*other, 2))
+    torchs = (Independent(Normal(mean, scale.exp()), 2) for mean, scale in ((loc, log_scale), other))
+    for a, b in zip(mine, figures(*torchs), strict=True):
+        assert a.shape == (3, 4)
+        assert torch.allclose(a, b, atol=1e-10)
+        gradients = [
+            torch.autograd.grad(x.sum(), (loc, log_scale, value), retain_graph=True, allow_unused=True) for x in (a, b)
+        ]
+        for x, y in zip(*gradients, strict=True):
+            assert (x is None and y is None) or torch.allclose(x, y, atol=1e-10)
+
+
+@pytest.mark.parametrize("scale_shape", [(3,), ()])
+def test_samples_of_our_gaussian_follow_its_density(scale_shape):
+    torch.manual_seed(0)
+    gaussian = DiagonalGaussian(torch.tensor([-1.0, 0.0, 2.0]), torch.full(scale_shape, 0.7).log(), 1)
+    x = gaussian.rsample((100_000,))
+    assert ((x.mean(0) - gaussian.mean) / (0.7 / 100_000**0.5)).abs().max() < 4.5
+    assert ((x.var(0) / 0.49 - 1) / (2 / 100_000) ** 0.5).abs().max() < 4.5
+    # the mean of log p over samples is minus the entropy
+    log_p = gaussian.log_prob(x)
+    assert abs(log_p.mean() + gaussian.entropy()) < 4 * log_p.std() / 100_000**0.5
+    assert torch.equal(gaussian.stddev, torch.full((3,), 0.7))
+    assert gaussian.expand((2, 6)).log_prob(x[0]).shape == (2, 6)
 
 
 @pytest.mark.parametrize("head", [Gaussian((2, 3)), Isotropic(2), Bernoulli(2), CrossEntropy(2)])

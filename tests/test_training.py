@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import signal
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 import unveil
-from unveil.data import Split, from_arrays
+from unveil.data import Feed, Split, from_arrays
 from unveil.errors import DivergedError, RunError, SettingError
 from unveil.models import VAE
 from unveil.networks import Mlp
@@ -123,6 +124,10 @@ def test_the_test_split_is_never_looked_at(tiny, whole, tmp_path):
     guarded = replace(tiny, test=Forbidden(test.name, test.values, test.labels, test.rows, test.reading))
     unveil.train(guarded, recipe=SMALL, out=tmp_path / "run")
     assert contents(tmp_path / "run") == contents(whole)
+    # nor is anything else a function of it: other test images leave every byte as it is
+    other = replace(tiny, test=replace(test, values=255 - test.values))
+    unveil.train(other, recipe=SMALL, out=tmp_path / "other")
+    assert contents(tmp_path / "other") == contents(whole)
 
 
 def linear_model():
@@ -149,13 +154,17 @@ def test_a_non_finite_batch_never_reaches_the_weights_and_is_reported(caplog):
     warnings = [record for record in caplog.records if "non-finite" in record.getMessage()]
     assert len(warnings) == 3
     assert warnings[0].args[0] == 1
+    # the step is named, and it is one that saw the bad row
+    feed = Feed(data.train, 24, 0, torch.device("cpu"))
+    named = [int(re.search(r"step (\d+) \(rows", record.getMessage())[1]) for record in warnings]
+    assert all(7 in feed.positions(step) for step in named)
 
 
 def test_nothing_but_non_finite_steps_is_an_error_that_leaves_the_weights():
     data = poisoned(slice(None))
     model, objective = linear_model()
     before = [parameter.clone() for parameter in model.parameters()]
-    with pytest.raises(DivergedError, match="learning-rate"):
+    with pytest.raises(DivergedError, match="learning rate"):
         fit(model, objective, data, Training(epochs=1, batch_size=24, validate_every=0), "float32")
     assert all(torch.equal(now, then) for now, then in zip(model.parameters(), before, strict=True))
 

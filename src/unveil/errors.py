@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UnveilError(ValueError):
@@ -27,7 +28,13 @@ class RunError(UnveilError):
 
 
 class DivergedError(UnveilError):
-    """Training produced nothing but non-finite losses or gradients; the weights are those from before."""
+    """Training produced nothing but non-finite losses or gradients for an epoch.
+
+    Attributes:
+        outcome: how far it came, where the model has good weights from before; None where there are none.
+    """
+
+    outcome: Any = None
 
 
 def unknown(kind: str, given: str, known: Iterable[str], error: type[UnveilError] = SettingError) -> UnveilError:

@@ -15,7 +15,8 @@ from unveil.evaluation import in_evaluation
 from unveil.models import VAE
 from unveil.randomness import generator, reseed
 
-CHUNK = 2_000
+CHUNK = 500
+"""Examples encoded or decoded at a time."""
 
 
 @dataclass(frozen=True)

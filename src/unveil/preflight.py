@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,17 @@ def check(model: VAE, data: Dataset) -> None:
         raise SettingError(f"the model cannot read {data.name}, of shape {data.space.shape}: {reason}") from error
     if given != data.space.shape:
         raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within, torch uses `count` CPU threads; 0 leaves its choice."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def machine() -> dict[str, Any]:

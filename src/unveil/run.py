@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,11 +17,11 @@ import unveil.networks
 import unveil.objectives
 import unveil.parts
 from unveil.data import Dataset, load
-from unveil.errors import DataError, RunError, SettingError, unknown
+from unveil.errors import DataError, DivergedError, RunError, SettingError, unknown
 from unveil.evaluation import Nats, Watcher, evaluate
 from unveil.models import VAE
 from unveil.objectives import Term
-from unveil.preflight import check, checkpoint, machine
+from unveil.preflight import check, checkpoint, machine, threads
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
 from unveil.store import RunFolder, build, describe, fill, free_path, write_json
@@ -28,6 +29,8 @@ from unveil.training.average import state_of
 from unveil.training.config import Training
 from unveil.training.loop import Monitor, fit
 from unveil.training.precision import device_for, resolve
+
+log = logging.getLogger(__name__)
 
 RUNS = Path("runs")
 KNOWN: dict[str, type[nn.Module]] = {
@@ -108,7 +111,11 @@ class Run:
             watcher=watcher,
         )
         if self.path is not None:
-            write_json(self.path / "report.json", found.as_dict())
+            weights = self.manifest["tensors"]["model.safetensors"]  # of which weights these are the figures
+            try:
+                write_json(self.path / "report.json", {**found.as_dict(), "weights": weights})
+            except RunError as error:
+                log.warning("%s; the figures are not kept", error)
         return found
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -153,7 +160,8 @@ def train(
         recipe: a name from `unveil recipes`; None for the one named like the data, else 'vae'.
         model: your own composition instead of a recipe's, with `objective`. Its weights are trained in place.
         objective: what your own model is trained on.
-        training: how; None for the recipe's own. Single `settings` may also be given by name: `epochs=5`.
+        training: how; None for the recipe's own, or `Training()` with your own model. Single `settings` may also be
+            given by name: `epochs=5`.
         latent: dimensions of z, for a recipe.
         out: the run folder; None for runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in `out` from its last checkpoint, or from the beginning where there is none.
@@ -165,60 +173,43 @@ def train(
     Raises:
         SettingError: settings, model and data do not fit together; found before the first step.
         RunError: the folder exists, is in use, or cannot be written.
-        DivergedError: an epoch without one finite step.
+        DivergedError: an epoch without one finite step; the folder has the best weights from before.
     """
     data = load(data) if isinstance(data, str) else data
     if model is not None and latent is not None:
         raise SettingError("latent is for recipes; your own model has the size that you built it with")
-    chosen = _choose(data, recipe, model, objective).with_latent(latent)
-    config = _settings(training or chosen.training, settings)
+    name, default, composition = _choose(data, recipe, model, objective)
+    config = _settings(training or default, settings)
     device = device_for(config.device)
-    precision = resolve(config.precision, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    if model is None:
-        with torch.random.fork_rng([]):
-            reseed(config.seed, "initialise")
-            model, objective = chosen.model.compose(data)
-    assert objective is not None
-    check(model, data)
-    _check_names(model, objective)
-    manifest: dict[str, Any] = {
-        "recipe": chosen.name,
-        "spec": describe(model=model, objective=objective),
-        "data": {
-            "name": data.name,
-            "loadable": data.loadable,
-            "measure": data.space.measure,
-            "shape": list(data.space.shape),
-            "fingerprint": data.fingerprint,
-            "rows": {name: len(data.split(name)) for name in data.splits},
-            "attribution": data.attribution,
-        },
-        "training": asdict(config),
-        "precision": precision,
-        **machine(),
-    }
-    path = Path(out) if out is not None else free_path(RUNS / chosen.name)
-    folder = RunFolder(path)
-    folder.create(resume)
-    with folder.locked():
-        state = checkpoint(folder, manifest) if resume else None
-        kept = folder.manifest().get("tensors", {}) if state is not None else {}
-        folder.write_manifest({**manifest, "status": "training", "tensors": kept})
-        folder.rewind(0 if state is None else state[1]["step"])
-        model.to(device)
-        objective.to(device)
-        outcome = fit(model, objective, data, config, precision, journal=_Journal(folder), monitor=monitor, resume=state)
-        model.cpu()
-        objective.cpu()
-        manifest |= {
-            "status": "finished" if outcome.finished else "interrupted",
-            "outcome": asdict(outcome),
-            "tensors": folder.write_model(state_of(nn.ModuleDict({"model": model, "objective": objective}))),
-        }
-        folder.write_manifest(manifest)
-    return Run(model, objective, manifest, path, data)
+    with threads(config.threads):
+        model, objective = composition(latent, config.seed)
+        check(model, data)
+        _check_names(model, objective)
+        precision = resolve(config.precision, device)
+        manifest = _manifest(name, model, objective, data, config, precision)
+        folder = RunFolder(Path(out) if out is not None else free_path(RUNS / name))
+        folder.create(resume)
+        with folder.locked():
+            state = checkpoint(folder, manifest) if resume else None
+            kept = folder.manifest().get("tensors", {}) if state is not None else {}
+            folder.write_manifest({**manifest, "status": "training", "tensors": kept})
+            folder.rewind(0 if state is None else state[1]["step"])
+            model.to(device)
+            objective.to(device)
+            failure, journal = None, _Journal(folder)
+            try:
+                outcome = fit(model, objective, data, config, precision, journal=journal, monitor=monitor, resume=state)
+            except DivergedError as error:
+                failure, outcome = error, error.outcome
+            if outcome is not None:
+                status = "diverged" if failure else "finished" if outcome.finished else "interrupted"
+                manifest |= {"status": status, "outcome": asdict(outcome)}
+                whole = nn.ModuleDict({"model": model.cpu(), "objective": objective.cpu()})
+                manifest = folder.finish(state_of(whole), manifest)
+    if failure is not None:
+        kept_in = "nothing was worth keeping" if outcome is None else f"the best weights from before are in {folder.path}"
+        raise DivergedError(f"{failure}; {kept_in}") from None
+    return Run(model, objective, manifest, folder.path, data)
 
 
 def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
@@ -260,13 +251,45 @@ def _check_names(*modules: nn.Module) -> None:
             raise SettingError(f"there is another part named {kind.__name__}; give your class another name")
 
 
-def _choose(data: Dataset, name: str | Recipe | None, model: VAE | None, objective: Term | None) -> Recipe:
+def _choose(
+    data: Dataset, given: str | Recipe | None, model: VAE | None, objective: Term | None
+) -> tuple[str, Training, Callable[[int | None, int], tuple[VAE, Term]]]:
+    """What the run is called, how it is trained unless something else is asked for, and what makes its model."""
     if (model is None) != (objective is None):
         raise SettingError("give model and objective together, or neither and a recipe")
-    if model is not None and name is not None:
-        raise SettingError("give a recipe, or your own model and objective, not both")
-    chosen = name if isinstance(name, Recipe) else recipe(name or default_recipe(data.name))
-    return chosen if model is None else replace(chosen, name="custom")
+    if model is not None and objective is not None:
+        if given is not None:
+            raise SettingError("give a recipe, or your own model and objective, not both")
+        own = model, objective
+        return "custom", Training(), lambda latent, seed: own
+    chosen = given if isinstance(given, Recipe) else recipe(given or default_recipe(data.name))
+
+    def compose(latent: int | None, seed: int) -> tuple[VAE, Term]:
+        with torch.random.fork_rng([]):
+            reseed(seed, "initialise")
+            return chosen.with_latent(latent).model.compose(data)
+
+    return chosen.name, chosen.training, compose
+
+
+def _manifest(name: str, model: VAE, objective: Term, data: Dataset, config: Training, precision: str) -> dict[str, Any]:
+    """What run.json says before the first step."""
+    return {
+        "recipe": name,
+        "spec": describe(model=model, objective=objective),
+        "data": {
+            "name": data.name,
+            "loadable": data.loadable,
+            "measure": data.space.measure,
+            "shape": list(data.space.shape),
+            "fingerprint": data.fingerprint,
+            "rows": {split: len(data.split(split)) for split in data.splits},
+            "attribution": data.attribution,
+        },
+        "training": asdict(config),
+        "precision": precision,
+        **machine(),
+    }
 
 
 def _settings(training: Training, settings: Mapping[str, Any]) -> Training:

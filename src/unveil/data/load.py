@@ -64,5 +64,6 @@ def load(
         return replace(NAMED[str(source)](None if data_dir is None else Path(data_dir), measure), loadable=True)
     path = Path(os.path.expanduser(source))  # noqa: PTH111  leaves an unknown user's name as it is
     if path.suffix in (".npy", ".npz") or path.is_file():
-        return replace(from_file(path, measure), loadable=True)
+        # the whole path, for a run that is opened from elsewhere
+        return replace(from_file(path, measure), name=str(path.absolute()), loadable=True)
     raise unknown("data set", str(source), [*NAMED, "FILE.npy", "FILE.npz"], DataError)

@@ -1,5 +1,6 @@
-"""Only what torch.distributions lacks."""
+"""Only what torch.distributions lacks, or does in many passes where one or two are enough."""
 
 from unveil.distributions.bernoulli import IndependentBernoulli
+from unveil.distributions.gaussian import DiagonalGaussian
 
-__all__ = ["IndependentBernoulli"]
+__all__ = ["DiagonalGaussian", "IndependentBernoulli"]

@@ -21,7 +21,10 @@ class _LogDensity(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(logits, x)
-        return torch.linalg.vecdot(logits, x) - F.softplus(logits).sum(-1)
+        # the smaller terms, softplus(l) - x l, are summed: fewer digits are lost than in a difference of two sums
+        cost = F.softplus(logits)
+        into = cost if torch.broadcast_shapes(logits.shape, x.shape) == cost.shape else None  # saves a pass
+        return torch.addcmul(cost, logits, x, value=-1, out=into).sum(-1).neg_()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -16,6 +16,9 @@ from unveil.models.draw import Draw, divergence
 from unveil.part import Conditional, Likelihood, Part
 from unveil.randomness import key
 
+CHUNK = 500
+"""Samples decoded at a time, so that memory does not grow with how many are asked for."""
+
 
 class VAE(Part):
     r"""p(x, z) = p(z) p(x|z) with the approximate posterior q(z|x).
@@ -111,5 +114,8 @@ class VAE(Part):
         with torch.random.fork_rng(forked) if seed is not None else nullcontext():
             if seed is not None:
                 torch.manual_seed(key(seed, "sample"))
-            output = self.decode(self.prior().sample(torch.Size([n])))
-            return output.mean if mean else output.sample()
+            parts = []
+            for start in range(0, n, CHUNK):
+                output = self.decode(self.prior().sample(torch.Size([min(CHUNK, n - start)])))
+                parts.append(output.mean if mean else output.sample())
+            return torch.cat(parts)

@@ -30,7 +30,7 @@ class Centred(nn.Module):
         self.register_buffer("mean", torch.zeros(self.shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        centred: Tensor = self.network((x - self.mean) * self.gain)
+        centred: Tensor = self.network((x - self.mean).mul_(self.gain))
         return centred
 
     @torch.no_grad()

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from unveil.data import Measure
-from unveil.distributions import IndependentBernoulli
+from unveil.distributions import DiagonalGaussian, IndependentBernoulli
 from unveil.errors import SettingError
 from unveil.part import Part
 
@@ -68,8 +68,7 @@ class Gaussian(Head):
         if mean.shape[-dims:] != self.event_shape:
             given, needed = tuple(parameters.shape[-dims:]), (2 * self.event_shape[0], *self.event_shape[1:])
             raise SettingError(f"Gaussian{self.event_shape} takes parameters of shape {needed}; the network gave {given}")
-        scale = torch.exp(0.5 * bounded(log_variance))
-        return Independent(Normal(mean, scale, validate_args=False), dims, validate_args=False)
+        return DiagonalGaussian(mean, bounded(0.5 * log_variance, 0.5 * BOUND), dims)
 
     def start(self, mean: Tensor) -> Tensor:
         return torch.cat([mean, torch.zeros_like(mean)])
@@ -94,9 +93,8 @@ class Isotropic(Head):
         self.log_variance = nn.Parameter(torch.tensor(2 * log(scale)), requires_grad=learned)
 
     def forward(self, parameters: Tensor) -> Distribution:
-        scale = torch.exp(0.5 * bounded(self.log_variance)) if self.learned else self.scale
-        normal = Normal(parameters.float(), scale, validate_args=False)
-        return Independent(normal, self.event_dims, validate_args=False)
+        log_variance = bounded(self.log_variance) if self.learned else self.log_variance
+        return DiagonalGaussian(parameters.float(), 0.5 * log_variance, self.event_dims)
 
     def start(self, mean: Tensor) -> Tensor:
         return mean

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
+from unveil.distributions import DiagonalGaussian
 from unveil.errors import SettingError
 from unveil.part import Part
 
@@ -19,17 +20,14 @@ class Standard(Part):
         event_shape: shape of one z, or the number D of dimensions of a vector.
     """
 
-    mean: Tensor
-    scale: Tensor
+    zeros: Tensor
 
     def __init__(self, event_shape: int | Sequence[int]) -> None:
         super().__init__()
         self.event_shape = (event_shape,) if isinstance(event_shape, int) else tuple(event_shape)
         if min(self.event_shape, default=0) < 1:
             raise SettingError(f"a prior over shape {self.event_shape} has no dimensions; give positive numbers")
-        self.register_buffer("mean", torch.zeros(self.event_shape))
-        self.register_buffer("scale", torch.ones(self.event_shape))
+        self.register_buffer("zeros", torch.zeros(self.event_shape))
 
     def forward(self, context: Tensor | None = None, leading: int = 1) -> Distribution:
-        normal = Normal(self.mean, self.scale, validate_args=False)
-        return Independent(normal, len(self.event_shape), validate_args=False)
+        return DiagonalGaussian(self.zeros, self.zeros, len(self.event_shape))

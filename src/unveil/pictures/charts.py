@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+FEW = 50
+"""Points of a label below which its densest place is an accident, and its median says more."""
+
+
 def latent_plane(
     points: np.ndarray,
     labels: np.ndarray | None,
@@ -53,6 +57,9 @@ def latent_plane(
 def _heart(points: np.ndarray, mine: np.ndarray, candidates: int = 200) -> tuple[float, float]:
     """Where a label stands most by itself: many of its own points near, few others. Middles may coincide."""
     own = points[mine][:candidates]
+    if len(own) < FEW:
+        x, y = np.median(own, axis=0).tolist()
+        return x, y
     radius = 0.15 * points.std()
     near = np.square(own[:, None] - points[None]).sum(-1) < radius**2
     x, y = own[np.argmax((near & mine).sum(1) - (near & ~mine).sum(1))].tolist()

@@ -84,13 +84,24 @@ class RunFolder:
             raise RunError(
                 f"{self.path} has format {content['format']}, and this version reads up to {FORMAT}; update unveil"
             )
+        for name in ("spec", "data", "tensors"):
+            if not isinstance(content.get(name), dict):
+                raise RunError(f"{self.path / 'run.json'} is damaged: it states no {name}")
         return content
 
     # the weights to use
 
-    def write_model(self, state: dict[str, Tensor]) -> dict[str, str]:
-        """Write model.safetensors; returns its entry for the manifest's digests."""
-        return {"model.safetensors": tensors.save(self.path / "model.safetensors", state)}
+    def finish(self, state: dict[str, Tensor], content: Mapping[str, Any]) -> dict[str, Any]:
+        """Write model.safetensors and run.json with its digest; returns what the latter says.
+
+        In between run.json names no weights: after a power cut there, the checkpoint ends the training again, and no
+        digest stands beside weights that are not its own. Figures of earlier weights go.
+        """
+        self.write_manifest({**content, "status": "training", "tensors": {}})
+        (self.path / "report.json").unlink(missing_ok=True)
+        whole = {**content, "tensors": {"model.safetensors": tensors.save(self.path / "model.safetensors", state)}}
+        self.write_manifest(whole)
+        return whole
 
     def model(self) -> dict[str, Tensor]:
         """The weights to use.

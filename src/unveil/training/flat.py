@@ -47,6 +47,7 @@ class Flat:
         self._shadowed = 0 if low is None else sum(id(parameter) in lowered for parameter in self.parameters)
         self.values = torch.cat([parameter.detach().flatten() for parameter in self.parameters])
         self.grads = torch.zeros_like(self.values)
+        self._places = [place.view_as(p) for place, p in zip(self._split(self.grads), self.parameters, strict=True)]
         self._shadow = self.values[: sum(self._sizes[: self._shadowed])].to(low or self.values.dtype)
         shadows = self._shadow.split(self._sizes[: self._shadowed])
         self._live = [
@@ -66,13 +67,12 @@ class Flat:
 
     def gather(self) -> Tensor:
         """(P,) the gradients, taken from the parameters; zero where a parameter played no part."""
-        found = [
-            (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).flatten()
-            for parameter in self.parameters
-        ]
-        torch.cat(found, out=self.grads)
-        for parameter in self.parameters:
-            parameter.grad = None
+        for place, parameter in zip(self._places, self.parameters, strict=True):
+            if parameter.grad is None:
+                place.zero_()
+            else:
+                place.copy_(parameter.grad)
+                parameter.grad = None
         return self.grads
 
     def publish(self) -> None:

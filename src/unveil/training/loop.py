@@ -32,6 +32,8 @@ from unveil.training.tally import Tally
 log = logging.getLogger(__name__)
 
 VALIDATION_BATCH = 500
+SHOWN = 5
+"""Lost steps, and rows of each, that a warning names."""
 MICROBATCH = 0
 """Which of the parts of a step this process makes: one process, one part."""
 
@@ -65,14 +67,14 @@ class Outcome:
 
     Attributes:
         steps: steps taken in all.
-        finished: False when Ctrl-C ended it before the last epoch.
-        best_epoch: whose averaged weights the model has now.
+        finished: False when Ctrl-C or a divergence ended it before the last epoch.
+        best_step: after which step its weights were averaged.
         best_value: their loss on the validation split, all warm-ups over; None without one.
     """
 
     steps: int
     finished: bool
-    best_epoch: int
+    best_step: int
     best_value: float | None
 
 
@@ -100,7 +102,7 @@ def fit(
         resume: tensors and facts of a checkpoint to go on from.
 
     Raises:
-        DivergedError: an epoch without one finite step.
+        DivergedError: an epoch without one finite step; the model has the best weights from before.
     """
     trainer = Trainer(model, objective, data, config, precision, journal, monitor)
     device = trainer.feed.device
@@ -110,8 +112,11 @@ def fit(
         with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
             finished = trainer.go(stop)
             return trainer.settle(finished)
-    except BaseException:
-        trainer.state.flat.release()  # full precision and memory of its own, whatever went wrong
+    except BaseException as error:
+        if isinstance(error, DivergedError) and trainer.state.best:
+            error.outcome = trainer.settle(False, look=False)
+        else:
+            trainer.state.flat.release()  # full precision and memory of its own, whatever went wrong
         raise
 
 
@@ -192,17 +197,15 @@ class Trainer:
         """Read what the steps summed up, look at the validation split, tell journal and monitor."""
         figures, lost = self.state.tally.read()
         if lost:
-            last = self.state.step - self.feed.steps_per_epoch + lost[-1]
-            rows = self.feed.split.rows[self.feed.positions(last)].tolist()
+            first = self.state.step - self.feed.steps_per_epoch
             log.warning(
-                "%d steps of epoch %d had a non-finite loss or gradient and were left out; "
-                "the last was step %d, rows %s ... of the training data",
-                *(len(lost), epoch, last, ", ".join(map(str, rows[:5]))),
+                "%d steps of epoch %d had a non-finite loss or gradient and were left out: %s",
+                *(len(lost), epoch, "; ".join(self._batch_of(first + place) for place in lost[:SHOWN])),
             )
         if not isfinite(figures["loss"]):
             raise DivergedError(
-                f"no step of epoch {epoch} had a finite loss and gradient; the weights are those from before; "
-                f"lower --learning-rate (now {self.config.learning_rate:g})"
+                f"no step of epoch {epoch} had a finite loss and gradient, so training ended there; "
+                f"train anew with a learning rate below {self.config.learning_rate:g}"
             )
         record: dict[str, Any] = {
             "epoch": epoch,
@@ -213,11 +216,16 @@ class Trainer:
         }
         if self.validation and epoch % self.config.validate_every == 0:
             record["validation"] = self._validate()
-            self.state.consider(record["validation"]["loss"], epoch)
+            self.state.consider(record["validation"]["loss"])
         if self.journal is not None:
             self.journal.record(record)
         if self.monitor is not None:
             self.monitor.epoch(record)
+
+    def _batch_of(self, step: int) -> str:
+        """Which batch a step saw, for a person who looks for the bad row in it."""
+        rows = self.feed.split.rows[self.feed.positions(step)].tolist()
+        return f"step {step} (rows {', '.join(map(str, rows[:SHOWN]))}{' ...' if len(rows) > SHOWN else ''})"
 
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
@@ -237,14 +245,14 @@ class Trainer:
             self.journal.checkpoint(self.state.step, self.state.tensors(), self.state.facts())
         return self.state.step
 
-    def settle(self, finished: bool) -> Outcome:
+    def settle(self, finished: bool, look: bool = True) -> Outcome:
         """Give the module the weights to use: the best, or the average of now where nothing was ever looked at."""
         state = self.state
-        epoch = state.step // self.feed.steps_per_epoch
-        if self.validation and (not finished or epoch % self.config.validate_every):
-            state.consider(self._validate()["loss"], epoch)
+        epoch, inside = divmod(state.step, self.feed.steps_per_epoch)
+        if look and self.validation and (inside or epoch % self.config.validate_every):
+            state.consider(self._validate()["loss"])
         if not state.best:
-            state.consider(None, epoch)
+            state.consider(None)
         state.use_best()
         self.step.eval()
-        return Outcome(state.step, finished, state.best_epoch, state.best_value)
+        return Outcome(state.step, finished, state.best_step, state.best_value)

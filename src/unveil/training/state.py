@@ -35,14 +35,14 @@ class State:
         self.step = 0
         self.best: dict[str, Tensor] = {}
         self.best_value: float | None = None
-        self.best_epoch = 0
+        self.best_step = 0
 
-    def consider(self, value: float | None, epoch: int) -> None:
+    def consider(self, value: float | None) -> None:
         """Keep the averaged weights if `value`, the validation loss, is the smallest finite one yet, or the first."""
         if value is not None and not isfinite(value):
             value = None  # nothing that can be compared
         if not self.best or (value is not None and (self.best_value is None or value < self.best_value)):
-            self.best_value, self.best_epoch = value, epoch
+            self.best_value, self.best_step = value, self.step
             self.best = {"values": self.average.values.clone()}
             self.best |= {f"buffer.{name}": buffer.clone() for name, buffer in self.buffers.items()}
 
@@ -70,7 +70,7 @@ class State:
 
     def facts(self) -> dict[str, Any]:
         """Everything that is no tensor, as plain data."""
-        return {"best_value": self.best_value, "best_epoch": self.best_epoch}
+        return {"best_value": self.best_value, "best_step": self.best_step}
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -90,6 +90,6 @@ class State:
             self.flat.publish()
             device = self.flat.values.device
             self.best = {name: tensor.to(device) for name, tensor in groups.get("best", {}).items()}
-            self.step, self.best_value, self.best_epoch = int(facts["step"]), facts["best_value"], facts["best_epoch"]
+            self.step, self.best_value, self.best_step = int(facts["step"]), facts["best_value"], facts["best_step"]
         except (KeyError, RuntimeError) as error:
             raise RunError(f"the checkpoint belongs to another model or optimiser: {str(error)[:100]}") from None
