@@ -194,18 +194,19 @@ def evaluate(arguments: list[str]) -> int:
     """`unveil evaluate`."""
     given = options.parse(options.Evaluate, "evaluate", arguments)
     _start()
-    import torch
-
     from unveil.cli.progress import EvaluationBar
+    from unveil.preflight import threads
+    from unveil.training.precision import device_for
 
     if given.threads < 0:
         raise SettingError(f"{given.threads} threads cannot run; give 0 for as many as torch takes")
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    device = device_for(given.device)
     run, data = _open(given.run, given.data, given.data_dir)
-    found = run.evaluate(
-        data, split=given.split, samples=given.samples, images=given.images, seed=given.seed, watcher=EvaluationBar()
-    )
+    run.model.to(device)
+    with threads(given.threads):
+        found = run.evaluate(
+            data, split=given.split, samples=given.samples, images=given.images, seed=given.seed, watcher=EvaluationBar()
+        )
     _report(found)
     print(f"also in {run.path}/report.json")
     return 0

@@ -134,6 +134,7 @@ class Evaluate:
         split: which split of the data.
         data_dir: folder with MNIST's files.
         threads: CPU threads; 0 for as many as torch takes.
+        device: where to compute: cpu, cuda, cuda:1, mps.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
@@ -144,6 +145,7 @@ class Evaluate:
     split: Split = "test"
     data_dir: Path | None = None
     threads: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

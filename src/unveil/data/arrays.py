@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
 from unveil.errors import DataError
 
+log = logging.getLogger(__name__)
+
+DARK = 64
+"""Images whose brightest byte is below this one are probably stored on another scale."""
 HELD_OUT = (0.1, 0.1)
 """Shares of the rows that become validation and test where the source does not say."""
 
@@ -22,7 +27,12 @@ HELD_OUT = (0.1, 0.1)
 def reading_for(values: Tensor, measure: Measure | None, name: str) -> Reading:
     """How stored values are read: bytes as binarised images unless asked otherwise, floats as real numbers."""
     if values.dtype == torch.uint8:
-        levels = 1 if values.max() <= 1 else 255  # zeros and ones are binary images already
+        brightest = int(values.max())
+        levels = 1 if brightest <= 1 else 255  # zeros and ones are binary images already
+        if 1 < brightest < DARK:
+            log.warning(
+                "%s: the brightest of its bytes is %d of 255; multiply them if that is meant to be white", name, brightest
+            )
         readings: dict[str, Reading] = {"binary": Binarise(levels), "unit": Gray(levels)}
         if (measure or "binary") not in readings:
             raise DataError(f"{name} holds bytes, which are read as 'binary' or 'unit', not as {measure!r}")
