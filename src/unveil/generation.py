@@ -44,7 +44,8 @@ def encode(model: VAE, split: Split) -> Encoded:
     with in_evaluation(model):
         for start in range(0, len(split), CHUNK):
             x = split.reading.mean(split.values[start : start + CHUNK]).to(device)
-            posterior = model.encode(x)
+            context = None if split.context is None else split.context[start : start + CHUNK].to(device)
+            posterior = model.encode(x, context)
             means.append(posterior.mean.cpu())
             scales.append(posterior.stddev.cpu())
     return Encoded(torch.cat(means), torch.cat(scales), split.labels, split.rows)

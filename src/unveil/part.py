@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 class Conditional(Protocol):
     """p(z), q(z|x) or p(x|z): a context in, a distribution out."""
 
-    def __call__(self, context: Tensor | None = None, leading: int = 1) -> Distribution:
-        """The distribution given `context`.
+    def __call__(
+        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
+    ) -> Distribution:
+        """The distribution of one thing given another.
 
         Args:
-            context: (*lead, *event) what is given; None where nothing is.
-            leading: how many dimensions of `context` index draws and examples; the rest are one example. The
-                distribution has those as its batch shape.
+            given: (*lead, *event) x for a posterior, z for a likelihood. A prior gets (B,), the rows in the training set
+                that its examples are, which one made of training data may not lean on; None where there are none.
+            context: (*lead, C) what the whole model is conditioned on; None for an unconditional one.
+            leading: how many dimensions of `given` index draws and examples; the rest are one example. A posterior's or
+                a likelihood's distribution has those as its batch shape, a prior's has () or (B,).
         """
         ...
 

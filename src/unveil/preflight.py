@@ -37,7 +37,8 @@ def check(model: VAE, data: Dataset) -> None:
     x = data.train.reading.mean(data.train.values[:2]).to(next(model.parameters()).device)
     try:
         with in_evaluation(model):
-            draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train)))
+            context, labelled = (None if c is None else c[:2].to(x.device) for c in (data.train.context, data.train.labelled))
+            draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train), context=context, labelled=labelled))
         given = tuple(draw.output.event_shape)
     except SettingError:
         raise

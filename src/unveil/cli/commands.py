@@ -214,13 +214,17 @@ def evaluate(arguments: list[str]) -> int:
 
 def _report(found: Nats) -> None:
     """The figures, each with what it is."""
-    rows: list[tuple[str, object]] = [("-ELBO" if found.normalised else "cross-entropy + KL", found.neg_elbo)]
-    rows += [("  distortion", found.distortion), ("  rate", found.rate)]
+    rows: list[tuple[str, object]] = [("  distortion", found.distortion)]
+    if found.rate is not None:
+        rows.insert(0, ("-ELBO" if found.normalised else "cross-entropy + KL", found.neg_elbo))
+        rows.append(("  rate", found.rate))
     if found.nll is not None:
         rows += [(f"-log p(x), K = {found.samples}", found.nll), ("  effective draws", found.ess)]
     print(f"{found.data}, {found.split} split, {found.measure} x, seed {found.seed}, {found.precision}")
     for name, figure in rows:
         print(f"{name:24}{figure}")
+    if found.rate is None:
+        print("the posterior has no density, hence its rate is infinite and log p(x) has no estimate; refit a prior to sample")
     if not found.normalised:
         print("gray values have no likelihood here: this is the expected -ELBO of the binarised image, seen in gray")
     if found.ess is not None and found.ess.value < 2:

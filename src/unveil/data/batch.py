@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 
@@ -26,3 +27,9 @@ class Batch:
     observed: Tensor | None = None
     context: Tensor | None = None
     labelled: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}
+        return Batch(**moved)

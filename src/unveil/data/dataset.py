@@ -17,6 +17,10 @@ from unveil.errors import DataError
 from unveil.randomness import generator
 
 
+MOST_CLASSES = 10_000
+"""Labels above this are no classes."""
+
+
 @dataclass(frozen=True)
 class Split:
     """Rows of one kind, in memory as they came.
@@ -27,6 +31,8 @@ class Split:
         labels: (N,) int64 or None.
         rows: (N,) int64, each example's row in its source.
         reading: how stored values become x.
+        context: (N, C) what a conditional model is given, or None.
+        labelled: (N,) bool, whose context is known to a semi-supervised model; None for all.
     """
 
     name: str
@@ -34,14 +40,16 @@ class Split:
     labels: Tensor | None
     rows: Tensor
     reading: Reading
+    context: Tensor | None = None
+    labelled: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def subset(self, rows: Tensor) -> Split:
         """The rows at positions `rows` (int64), in that order."""
-        labels = None if self.labels is None else self.labels[rows]
-        return replace(self, values=self.values[rows], labels=labels, rows=self.rows[rows])
+        columns = ("values", "labels", "rows", "context", "labelled")
+        return replace(self, **{name: pick(getattr(self, name), rows) for name in columns})
 
     def sample(self, n: int | None, seed: int) -> Split:
         """`n` rows drawn without replacement as a function of `seed`, in their order; all of them for None."""
@@ -58,8 +66,9 @@ class Split:
         return torch.stack([self.reading.mean(chunk).sum(0).double() for chunk in chunks]).sum(0).div(len(self)).float()
 
     def to(self, device: torch.device) -> Split:
-        """The same rows with their values on `device`."""
-        return replace(self, values=self.values.to(device))
+        """The same rows with all that a batch is made of on `device`."""
+        columns = {name: getattr(self, name) for name in ("values", "context", "labelled")}
+        return replace(self, **{name: None if column is None else column.to(device) for name, column in columns.items()})
 
     def fixed(self, seed: int) -> Tensor:
         """(N, *event) one reading of each row that depends on (seed, row) alone, float32 on the CPU.
@@ -79,7 +88,7 @@ class Split:
         """All rows in their order, `size` at a time, in the reading of `fixed`."""
         for start in range(0, len(self), size):
             part = self.subset(torch.arange(start, min(start + size, len(self))))
-            yield Batch(x=part.fixed(seed), index=part.rows, size=len(self))
+            yield Batch(part.fixed(seed), part.rows, len(self), context=part.context, labelled=part.labelled)
 
     def digest(self) -> bytes:
         """SHA-256 over shapes, types, values and labels."""
@@ -89,6 +98,11 @@ class Split:
                 hash.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
                 hash.update(tensor.contiguous().numpy().reshape(-1).view("uint8").data)
         return hash.digest()
+
+
+def pick(column: Tensor | None, rows: Tensor) -> Tensor | None:
+    """The entries at positions `rows` of a column that may be missing."""
+    return None if column is None else column[rows]
 
 
 @dataclass(frozen=True)
@@ -120,6 +134,34 @@ class Dataset:
             raise DataError(f"there is no split {name!r}; known: {', '.join(self.splits)}")
         split: Split = getattr(self, name)
         return split
+
+    def given_labels(self, known: int | None = None) -> Dataset:
+        """The same data for a conditional model: each split's context is the one-hot label.
+
+        Args:
+            known: how many labels of the training split a semi-supervised model may look at, drawn by a fixed
+                permutation; None for all.
+
+        Raises:
+            DataError: no labels, or labels that are no classes.
+        """
+        parts = {name: self.split(name) for name in self.splits}
+        if any(part.labels is None for part in parts.values()):
+            raise DataError(f"{self.name} has no labels to condition on; take data with labels, or another recipe")
+        whole = torch.cat([part.labels for part in parts.values() if part.labels is not None])
+        if whole.min() < 0 or whole.max() >= MOST_CLASSES:
+            raise DataError(f"{self.name} has labels from {whole.min()} to {whole.max()}; number the classes 0, 1, 2, ...")
+        classes = int(whole.max()) + 1
+        given = {
+            name: replace(part, context=torch.nn.functional.one_hot(part.labels, classes).float())  # type: ignore[arg-type]
+            for name, part in parts.items()
+        }
+        if known is not None:
+            order = torch.randperm(len(self.train), generator=generator("labelled", len(self.train)))
+            labelled = torch.zeros(len(self.train), dtype=torch.bool)
+            labelled[order[:known]] = True
+            given["train"] = replace(given["train"], labelled=labelled)
+        return replace(self, **given)
 
     @cached_property
     def fingerprint(self) -> str:

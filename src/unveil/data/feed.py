@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unveil.data.batch import Batch
-from unveil.data.dataset import Split
+from unveil.data.dataset import Split, pick
 from unveil.errors import SettingError
 from unveil.randomness import generator
 
@@ -50,5 +50,7 @@ class Feed:
     def batch(self, step: int) -> Batch:
         """The batch of step `step`. A random reading draws from the default generator, which the loop has seeded."""
         positions = self.positions(step).to(self.device, non_blocking=True)
-        x = self.split.reading(self.split.values.index_select(0, positions))
-        return Batch(x=x, index=positions, size=len(self.split))
+        split = self.split
+        x = split.reading(split.values.index_select(0, positions))
+        context, labelled = pick(split.context, positions), pick(split.labelled, positions)
+        return Batch(x, positions, len(split), context=context, labelled=labelled)

@@ -64,6 +64,14 @@ class DiagonalGaussian(Distribution):
         volume = self._sum(self.log_scale.expand_as(self.loc)) + 0.5 * self.event_shape.numel() * log(2 * pi)
         return -0.5 * squares - volume
 
+    def log_probs(self, value: Tensor) -> Tensor:
+        """(*batch, *event) nats of each variable by itself."""
+        return -0.5 * ((value - self.loc) / self.scale).square() - self.log_scale - 0.5 * log(2 * pi)
+
+    def detach(self) -> DiagonalGaussian:
+        """The same distribution; no gradient reaches its parameters."""
+        return DiagonalGaussian(self.loc.detach(), self.log_scale.detach(), self.event_dims)
+
     def entropy(self) -> Tensor:
         """(*batch) nats."""
         size = self.event_shape.numel()

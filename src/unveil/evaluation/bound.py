@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from unveil.data import Batch
 from unveil.models import Model
-from unveil.objectives import Term
+from unveil.objectives import MODEL, Term
 from unveil.randomness import reseed
 
 
@@ -36,21 +36,24 @@ def bound(
         t: time for the objective's schedules.
 
     Returns:
-        'distortion', 'rate' and, with an objective, 'loss', each (N,) nats on the CPU.
+        'distortion', 'rate' where it is finite and, with an objective, 'loss', each (N,) nats on the CPU.
     """
     found: dict[str, list[Tensor]] = {"distortion": [], "rate": []}
     if objective is not None:
         found["loss"] = []
-    samples = 1 if objective is None else objective.samples
+    samples = (objective.samples if objective is not None else None) or 1
+    gradient = (objective.gradient if objective is not None else None) or "pathwise"
     with in_evaluation(model):
         for place, batch in enumerate(batches):
             reseed(seed, "bound", place, device=device)
-            draw = model.draw(Batch(batch.x.to(device), batch.index.to(device), batch.size), samples)
+            draw = model.draw(batch.to(device), samples, gradient)
             if objective is not None:
-                found["loss"].append(objective(draw, model, torch.tensor(t, device=device)).cpu())
+                loss = objective(draw, model, torch.tensor(t, device=device))
+                found["loss"].append((loss if isinstance(loss, Tensor) else loss[MODEL]).cpu())
             found["distortion"].append(draw.distortion.cpu())
-            found["rate"].append(draw.rate.cpu())
-    return {name: torch.cat(values) for name, values in found.items()}
+            if draw.rated:
+                found["rate"].append(draw.rate.cpu())
+    return {name: torch.cat(values) for name, values in found.items() if values}
 
 
 class in_evaluation:

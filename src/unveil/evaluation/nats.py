@@ -45,7 +45,8 @@ class Nats:
         normalised: whether log p(x|z) is a log-likelihood of x; if not, the first figure is a cross-entropy + rate.
         samples: K, draws of z for each image.
         seed: of binarisation, of the noise and of the subset.
-        neg_elbo: distortion + rate; an upper bound on -log p(x) in expectation.
+        neg_elbo: distortion + rate; an upper bound on -log p(x) in expectation. None under a posterior without density,
+            whose rate is infinite, and so are rate, nll and ess.
         distortion: -log p(x|z) under q(z|x), the mean over K draws.
         rate: KL(q(z|x) || p(z)).
         nll: the importance-weighted estimate of -log p(x); None where there is no likelihood. exp(-nll) of an image is
@@ -62,9 +63,9 @@ class Nats:
     normalised: bool
     samples: int
     seed: int
-    neg_elbo: Figure
+    neg_elbo: Figure | None
     distortion: Figure
-    rate: Figure
+    rate: Figure | None
     nll: Figure | None
     ess: Figure | None
     precision: str
@@ -122,6 +123,7 @@ def evaluate(
                 watcher.done(done, len(chosen))
         seconds = perf_counter() - start
     distortion, kl, log_p, ess = (torch.cat(parts) for parts in zip(*found, strict=True))
+    rated = bool(kl.isfinite().any())
     return Nats(
         data=data,
         split=split.name,
@@ -130,11 +132,11 @@ def evaluate(
         normalised=model.normalised,
         samples=samples,
         seed=seed,
-        neg_elbo=Figure.over(distortion + kl),
+        neg_elbo=Figure.over(distortion + kl) if rated else None,
         distortion=Figure.over(distortion),
-        rate=Figure.over(kl),
-        nll=Figure.over(-log_p) if model.normalised else None,
-        ess=Figure.over(ess, "draws") if model.normalised else None,
+        rate=Figure.over(kl) if rated else None,
+        nll=Figure.over(-log_p) if model.normalised and rated else None,
+        ess=Figure.over(ess, "draws") if model.normalised and rated else None,
         precision="float32",
         threads=torch.get_num_threads(),
         seconds=seconds,
@@ -166,7 +168,7 @@ def _rows(values: Tensor) -> int:
 
 def _blocks(split: Split, samples: int, seed: int, device: torch.device) -> Iterator[Batch]:
     for batch in split.batches(max(1, _rows(split.values) // samples), seed):
-        yield Batch(batch.x.to(device), batch.index.to(device), batch.size)
+        yield batch.to(device)
 
 
 def _weigh(model: Model, batch: Batch, samples: int, seed: int, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -180,10 +182,13 @@ def _weigh(model: Model, batch: Batch, samples: int, seed: int, place: int) -> t
         count = min(rows, samples - start)
         reseed(seed, "estimate", place, chunk, device=batch.x.device)
         draw = model.draw(batch, count)
+        distortion += draw.distortion.cpu() * count / samples
+        if not draw.rated:
+            rate += torch.inf
+            continue
         # a draw's mass is what it counts for within its chunk; undo its -log K for a mean over all chunks
         log_w = (draw.log_w + draw.log_mass).cpu().double() + log(count)
         total = torch.logaddexp(total, log_w.logsumexp(0))
         square = torch.logaddexp(square, (2 * log_w).logsumexp(0))
-        distortion += draw.distortion.cpu() * count / samples
         rate += draw.rate.cpu() * count / samples
     return distortion, rate, total - log(samples), (2 * total - square).exp()

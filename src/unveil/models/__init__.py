@@ -1,6 +1,7 @@
 """Models make draws."""
 
-from unveil.models.draw import Draw, Model, divergence
+from unveil.models.draw import Draw, Model
+from unveil.models.latent import Detachable, Gradient, Refinable, Traced, divergence, latent
 from unveil.models.vae import VAE
 
-__all__ = ["VAE", "Draw", "Model", "divergence"]
+__all__ = ["VAE", "Detachable", "Draw", "Gradient", "Model", "Refinable", "Traced", "divergence", "latent"]

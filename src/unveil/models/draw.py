@@ -13,9 +13,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
 from unveil.data import Batch
+from unveil.models.latent import Gradient
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,25 @@ class Draw:
         batch: the examples.
         z: one (K, B, *latent) for each latent layer.
         log_px: (K, B) log p(x|z).
-        kl: (K, B) for each layer, KL(q || p) in closed form where there is one, else log_q - log_p.
         log_mass: (K, B) how much each draw counts: -log K when sampled, log q(y|x) when enumerated.
         densities: gives (log_q, log_p), computed when somebody first asks: the ELBO does not.
+        divergences: gives kl, likewise: an autoencoder has none.
         output: p(x|z), batch shape (K, B).
         posterior: q(z|x), batch shape (B,); None for models with several layers.
-        prior: p(z); None for models with several layers.
+        prior: p(z), batch shape () or (B,); None for models with several layers.
+        rated: whether q(z|x) has a density with respect to the prior; if not, rate and log_q are infinite and raise.
     """
 
     batch: Batch
     z: tuple[Tensor, ...]
     log_px: Tensor
-    kl: tuple[Tensor, ...]
     log_mass: Tensor
     densities: Callable[[], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
+    divergences: Callable[[], tuple[Tensor, ...]]
     output: Distribution
     posterior: Distribution | None = None
     prior: Distribution | None = None
+    rated: bool = True
 
     @property
     def log_q(self) -> tuple[Tensor, ...]:
@@ -55,6 +58,11 @@ class Draw:
         return self.densities()[1]
 
     @property
+    def kl(self) -> tuple[Tensor, ...]:
+        """(K, B) for each layer, KL(q || p) in closed form where there is one, else log_q - log_p."""
+        return self.divergences()
+
+    @property
     def log_w(self) -> Tensor:
         """(K, B) log importance weights, log p(x, z) - log q(z|x)."""
         return self.log_px + sum(p - q for p, q in zip(self.log_p, self.log_q, strict=True))
@@ -62,7 +70,8 @@ class Draw:
     @property
     def rate(self) -> Tensor:
         """(B,) the mean over draws of the sum over layers of the KL."""
-        return self.mean(torch.stack(self.kl).sum(0) if len(self.kl) > 1 else self.kl[0])
+        kl = self.kl
+        return self.mean(torch.stack(kl).sum(0) if len(kl) > 1 else kl[0])
 
     @property
     def distortion(self) -> Tensor:
@@ -86,26 +95,18 @@ class Model(Protocol):
         """Its weights; models are modules."""
         ...
 
-    def draw(self, batch: Batch, samples: int = 1) -> Draw:
-        """`samples` draws of z for each example."""
+    def draw(self, batch: Batch, samples: int = 1, gradient: Gradient = "pathwise") -> Draw:
+        """`samples` draws of z for each example, carrying gradient as `gradient` says."""
         ...
 
     def log_joint(self, batch: Batch, z: Tensor) -> Tensor:
         """(K, B) log p(x, z) for z (K, B, *latent)."""
         ...
 
-    def decode(self, z: Tensor) -> Distribution:
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """p(x|z) for z (*lead, *latent), batch shape lead."""
         ...
 
-    def sample(self, n: int, seed: int | None = None, mean: bool = False) -> Tensor:
+    def sample(self, n: int, context: Tensor | None = None, seed: int | None = None, mean: bool = False) -> Tensor:
         """(n, *event) x from the model."""
         ...
-
-
-def divergence(posterior: Distribution, prior: Distribution) -> Tensor | None:
-    """(B,) KL(q || p) in closed form; None where torch knows none."""
-    try:
-        return kl_divergence(posterior, prior)
-    except NotImplementedError:
-        return None

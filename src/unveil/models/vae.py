@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from unveil.data import Batch, Measure
+from unveil.distributions import Delta
 from unveil.errors import SettingError
-from unveil.models.draw import Draw, divergence
+from unveil.models.draw import Draw
+from unveil.models.latent import Gradient, Refinable, divergence, latent
 from unveil.part import Conditional, Likelihood, Part
 from unveil.randomness import key
 
@@ -50,11 +52,18 @@ class VAE(Part):
         """Whether log p(x|z) is a log-likelihood of x."""
         return self.likelihood.normalised
 
-    def draw(self, batch: Batch, samples: int = 1) -> Draw:
-        """`samples` = K reparameterised draws of z for each example."""
-        posterior, prior = self.posterior(batch.x), self.prior()
-        z = posterior.rsample(torch.Size([samples]))
-        output = self.decode(z)
+    def draw(self, batch: Batch, samples: int = 1, gradient: Gradient = "pathwise") -> Draw:
+        """`samples` = K draws of z for each example, carrying gradient as `gradient` says.
+
+        Raises:
+            SettingError: the posterior cannot carry that gradient.
+        """
+        posterior: Distribution = self.posterior(batch.x, batch.context)
+        if isinstance(posterior, Refinable):
+            posterior = posterior.refine(lambda z: self.log_joint(batch, z))
+        prior = self.prior(batch.index, batch.context)
+        z, density = latent(posterior, samples, gradient)
+        output = self.decode(z, batch.context)
         log_px = output.log_prob(batch.x)
         grads = torch.is_grad_enabled()
 
@@ -62,45 +71,57 @@ class VAE(Part):
         def densities() -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
             # whoever asks first, the answer carries the gradients of the time when the draw was made
             with torch.set_grad_enabled(grads):
-                return (posterior.log_prob(z),), (prior.log_prob(z),)
+                return (density(),), (prior.log_prob(z),)
 
-        kl = divergence(posterior, prior)
-        if kl is None:
+        @cache
+        def divergences() -> tuple[Tensor, ...]:
+            with torch.set_grad_enabled(grads):
+                # the closed form is an expectation already, which a gradient other than the pathwise one is not for
+                kl = divergence(posterior, prior) if gradient == "pathwise" else None
+                if kl is not None:
+                    return (kl.expand_as(log_px),)
             (log_q,), (log_p,) = densities()
-            kl = log_q - log_p
+            return (log_q - log_p,)
+
         return Draw(
             batch=batch,
             z=(z,),
             log_px=log_px,
-            kl=(kl.expand_as(log_px),),
             log_mass=torch.full_like(log_px, -log(samples)),
             densities=densities,
+            divergences=divergences,
             output=output,
             posterior=posterior,
             prior=prior,
+            rated=not isinstance(posterior, Delta),
         )
 
     def log_joint(self, batch: Batch, z: Tensor) -> Tensor:
         """(K, B) log p(x|z) + log p(z) for z (K, B, *latent)."""
-        return self.decode(z).log_prob(batch.x) + self.prior().log_prob(z)
+        prior = self.prior(batch.index, batch.context)
+        return self.decode(z, batch.context).log_prob(batch.x) + prior.log_prob(z)
 
-    def encode(self, x: Tensor) -> Distribution:
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         """q(z|x) for x (B, *event). Deterministic: the distribution, not a draw from it."""
-        return self.posterior(x)
+        return self.posterior(x, context)
 
-    def decode(self, z: Tensor) -> Distribution:
-        """p(x|z) for z (*lead, *latent), batch shape lead."""
-        latent = self.prior().event_shape
-        if z.shape[z.dim() - len(latent) :] != latent:
-            raise SettingError(f"z of shape {tuple(z.shape)} does not end in the prior's {tuple(latent)}")
-        return self.likelihood(z, leading=z.dim() - len(latent))
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
+        """p(x|z) for z (*lead, *latent), batch shape lead; `context` (B, C) belongs to the last dimension of lead."""
+        event = self.prior(None, context).event_shape
+        leading = z.dim() - len(event)
+        if z.shape[leading:] != event:
+            raise SettingError(f"z of shape {tuple(z.shape)} does not end in the prior's {tuple(event)}")
+        if context is not None:
+            context = context.expand(*z.shape[:leading], -1)
+        return self.likelihood(z, context, leading=leading)
 
     @torch.no_grad()
-    def sample(self, n: int, seed: int | None = None, mean: bool = False) -> Tensor:
+    def sample(self, n: int, context: Tensor | None = None, seed: int | None = None, mean: bool = False) -> Tensor:
         """Call the model: x ~ p(x|z) with z ~ p(z).
 
         Args:
             n: how many, at least 1.
+            context: (C,) or (n, C) what a conditional model is given.
             seed: the same seed gives the same samples, whatever was drawn before; None draws on.
             mean: give E[x|z] instead of x: sharper to look at, and no sample of the model.
 
@@ -110,12 +131,16 @@ class VAE(Part):
         if n < 1:
             raise SettingError(f"{n} samples cannot be drawn; ask for at least 1")
         device = next(self.parameters()).device
+        whole = None if context is None else context.to(device).expand(n, -1)
         forked = [] if device.type != "cuda" else [device]
         with torch.random.fork_rng(forked) if seed is not None else nullcontext():
             if seed is not None:
                 torch.manual_seed(key(seed, "sample"))
             parts = []
             for start in range(0, n, CHUNK):
-                output = self.decode(self.prior().sample(torch.Size([min(CHUNK, n - start)])))
+                count = min(CHUNK, n - start)
+                given = None if whole is None else whole[start : start + count]
+                prior = self.prior(None, given)
+                output = self.decode(prior.sample(torch.Size([] if prior.batch_shape else [count])), given)
                 parts.append(output.mean if mean else output.sample())
             return torch.cat(parts)

@@ -29,8 +29,8 @@ class Centred(nn.Module):
         self.network, self.shape, self.gain = network, tuple(shape), gain
         self.register_buffer("mean", torch.zeros(self.shape))
 
-    def forward(self, x: Tensor) -> Tensor:
-        centred: Tensor = self.network((x - self.mean).mul_(self.gain))
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        centred: Tensor = self.network((x - self.mean).mul_(self.gain), *context)
         return centred
 
     @torch.no_grad()

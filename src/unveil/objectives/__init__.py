@@ -2,6 +2,6 @@
 
 from unveil.objectives.elbo import Distortion, Rate
 from unveil.objectives.importance import Iwae
-from unveil.objectives.term import Scaled, Sum, Term, Warmup
+from unveil.objectives.term import MODEL, Loss, Scaled, Sum, Term, Warmup
 
-__all__ = ["Distortion", "Iwae", "Rate", "Scaled", "Sum", "Term", "Warmup"]
+__all__ = ["MODEL", "Distortion", "Iwae", "Loss", "Rate", "Scaled", "Sum", "Term", "Warmup"]

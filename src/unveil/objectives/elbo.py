@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from unveil.models import Draw, Model
+from unveil.models import Draw, Gradient, Model
 from unveil.objectives.term import Term
 
 
@@ -29,11 +29,19 @@ class Rate(Term):
 
     .. math:: \sum_l \mathrm{KL}(q(z_l|x) \| p(z_l))
 
-    In closed form where there is one, else log q - log p of the draws; value and gradient are unbiased in both cases.
+    In closed form where there is one, else log q - log p of the draws; value and gradient are unbiased in both cases, and
+    so they are for 'sticking', which takes the draws.
+
+    Args:
+        gradient: how the draws carry gradient, 'pathwise' or 'sticking'; None for any way.
 
     Returns:
         Nats per example, (B,).
     """
+
+    def __init__(self, gradient: Gradient | None = None) -> None:
+        super().__init__()
+        self.gradient = gradient
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
         return draw.rate

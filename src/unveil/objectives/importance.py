@@ -1,6 +1,8 @@
-"""The importance-weighted bound, which closes in on log p(x) as K grows."""
+"""The importance-weighted bound, which closes in on log p(x) as K grows, and how its weights enter the gradient."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,25 +18,47 @@ class Iwae(Term):
     .. math:: -\log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k|x)}, \quad z_k \sim q(z|x)
 
     At K = 1 it is a one-sample estimate of -ELBO. exp(-value) is unbiased for p(x); the value itself is biased upwards
-    as an estimate of -log p(x), less so as K grows. Value and pathwise gradient are unbiased for the K-sample bound.
+    as an estimate of -log p(x), less so as K grows. The value is unbiased for the K-sample bound, and so are the gradients
+    'pathwise' and 'dreg'. 'sticking' is biased for K > 1, and at K = 1 unbiased with less variance.
 
     Args:
         samples: K, at least 1.
+        estimator: of the gradient: 'pathwise', 'sticking' or 'dreg' (doubly reparameterised, whose signal does not fade as K grows).
 
     Returns:
         Nats per example, (B,).
 
     Raises:
-        SettingError: K is below 1.
+        SettingError: K is below 1, or a doubly reparameterised gradient through more than one layer of z.
 
-    Source: Burda et al. 2016, Importance Weighted Autoencoders, arXiv:1509.00519.
+    Source: Burda et al. 2016, Importance Weighted Autoencoders, arXiv:1509.00519; Tucker et al. 2019, Doubly
+    Reparameterized Gradient Estimators, arXiv:1810.04152.
     """
 
-    def __init__(self, samples: int) -> None:
+    def __init__(self, samples: int, estimator: Literal["pathwise", "sticking", "dreg"] = "pathwise") -> None:
         super().__init__()
         if samples < 1:
             raise SettingError(f"a bound cannot have {samples} samples; give at least 1")
-        self.samples = samples
+        self.samples, self.estimator = samples, estimator
+        self.gradient = "pathwise" if estimator == "pathwise" else "sticking"
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
-        return -torch.logsumexp(draw.log_w + draw.log_mass, 0)
+        log_w = draw.log_w + draw.log_mass
+        bound = torch.logsumexp(log_w, 0)
+        return -(doubly_reparameterised(draw, log_w, bound) if self.estimator == "dreg" else bound)
+
+
+def doubly_reparameterised(draw: Draw, log_w: Tensor, bound: Tensor) -> Tensor:
+    """(B,) `bound` with the gradient sum w dlog w for the model and sum w^2 dlog w through z, w = exp(log_w - bound).
+
+    Source: Tucker et al. 2019, arXiv:1810.04152, equations 7 and 8.
+    """
+    if len(draw.z) > 1:
+        raise SettingError("the doubly reparameterised gradient is for one layer of z; take 'pathwise' for several")
+    (z,) = draw.z
+    weights = (log_w - bound).exp().detach()
+    if z.requires_grad:
+        # z meets the weights a second time on the gradient's way back to the posterior, and only there
+        z.register_hook(lambda grad: grad * weights.reshape(*weights.shape, *[1] * (z.dim() - 2)))
+    surrogate = (weights * log_w).sum(0)
+    return bound.detach() + surrogate - surrogate.detach()

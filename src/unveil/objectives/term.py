@@ -1,33 +1,50 @@
-"""A term reads a draw and returns a loss for each example, in nats. Terms add and scale: `Distortion() + 4 * Rate()`."""
+"""A term reads a draw and returns a loss for each example, in nats. Terms add and scale: `Distortion() + 4 * Rate()`.
+
+A term says which draw it needs: how many values of z, and how they carry gradient. Most do not care and say None; those
+that are added must agree. A term with players returns a loss for each of them (`{"model": ..., "critic": ...}`), and
+every player's weights follow their own loss alone.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from unveil.errors import SettingError
-from unveil.models import Draw, Model
+from unveil.models import Draw, Gradient, Model
 from unveil.part import Part
+
+MODEL = "model"
+"""The player that everything belongs to unless a term says otherwise."""
+Loss = Tensor | Mapping[str, Tensor]
+"""(B,) nats to minimise, or that for each player."""
 
 
 class Term(Part):
     """A draw to a loss for each example.
 
     Attributes:
-        samples: K, how many draws of z it wants for each example.
+        samples: K, how many draws of z it wants for each example; None for any number.
+        gradient: how the draws are to carry gradient; None for any way.
         couples: whether an example's loss depends on the rest of the batch; if not, results do not depend on how a
             batch is cut.
     """
 
-    samples: int = 1
+    samples: int | None = None
+    gradient: Gradient | None = None
     couples: ClassVar[bool] = False
 
     @abstractmethod
-    def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
-        """(B,) nats to minimise, at time `t`, a scalar in epochs."""
+    def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
+        """The loss at time `t`, a scalar in epochs."""
+
+    def players(self, model: Model) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Whose weights follow a loss of their own; the rest belong to 'model'."""
+        return {}
 
     def __add__(self, other: Term) -> Sum:
         return Sum([*_terms(self), *_terms(other)])
@@ -38,11 +55,21 @@ class Term(Part):
     __rmul__ = __mul__
 
 
+def each(loss: Loss, change: Any) -> Loss:
+    """A loss changed by a function, for every player."""
+    if isinstance(loss, Tensor):
+        changed: Loss = change(loss)
+        return changed
+    return {name: change(part) for name, part in loss.items()}
+
+
 class Sum(Term):
     """Terms added up.
 
+    A player's loss is the sum of the losses that the terms have for it, or else for the model.
+
     Args:
-        terms: at least one; they must want the same number of draws.
+        terms: at least one; those that care must want the same draws.
 
     Raises:
         SettingError: they want different draws, which no single draw can give.
@@ -50,17 +77,36 @@ class Sum(Term):
 
     def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
-        wanted = {type(term).__name__: term.samples for term in terms}
-        if len(set(wanted.values())) != 1:
-            needs = ", ".join(f"{name} {samples}" for name, samples in wanted.items())
-            raise SettingError(f"these terms want different numbers of draws and cannot be added: {needs}")
         self.terms = nn.ModuleList(terms)
-        self.samples = terms[0].samples
+        self.samples = _agreed(terms, "samples", "numbers of draws")
+        self.gradient = _agreed(terms, "gradient", "gradients")
 
-    def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
+    def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         losses = [term(draw, model, t) for term in self.terms]
-        total: Tensor = sum(losses[1:], start=losses[0])
-        return total
+        names = {name: None for loss in losses if not isinstance(loss, Tensor) for name in loss}  # in order
+        if not names:
+            return _total(losses)
+        return {
+            name: _total([loss if isinstance(loss, Tensor) else loss.get(name, loss[MODEL]) for loss in losses])
+            for name in names
+        }
+
+    def players(self, model: Model) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Those of all terms."""
+        return {name: part for term in self.terms for name, part in term.players(model).items()}
+
+
+def _total(losses: list[Any]) -> Tensor:
+    total: Tensor = sum(losses[1:], start=losses[0])
+    return total
+
+
+def _agreed(terms: Sequence[Term], attribute: str, what: str) -> Any:
+    wanted = {type(term).__name__: getattr(term, attribute) for term in terms if getattr(term, attribute) is not None}
+    if len(set(wanted.values())) > 1:
+        needs = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        raise SettingError(f"these terms want different {what} and cannot be added: {needs}")
+    return next(iter(wanted.values()), None)
 
 
 class Scaled(Term):
@@ -73,15 +119,19 @@ class Scaled(Term):
 
     def __init__(self, term: Term, weight: float) -> None:
         super().__init__()
-        self.term, self.weight, self.samples = term, weight, term.samples
+        self.term, self.weight = term, weight
+        self.samples, self.gradient = term.samples, term.gradient
 
-    def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
-        loss: Tensor = self.weight * self.term(draw, model, t)
-        return loss
+    def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
+        return each(self.term(draw, model, t), lambda loss: self.weight * loss)
+
+    def players(self, model: Model) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Those of the term."""
+        return self.term.players(model)
 
 
 class Warmup(Term):
-    """A term whose weight rises linearly from 0 to 1, then stays.
+    """A term whose weight rises linearly from 0 to 1, then stays; or does so again and again.
 
     Over the rate this is KL annealing: the decoder learns to use z before z has its full price. While the weight is
     below one, the sum is no bound on log p(x).
@@ -89,20 +139,33 @@ class Warmup(Term):
     Args:
         term: what is warmed up.
         epochs: how long the rise takes, at least 0.
+        cycle: epochs after which the rise begins anew; 0 for never.
 
     Source: Bowman et al. 2016, Generating Sentences from a Continuous Space, arXiv:1511.06349; Sønderby et al. 2016,
-    Ladder Variational Autoencoders, arXiv:1602.02282.
+    Ladder Variational Autoencoders, arXiv:1602.02282; Fu et al. 2019, Cyclical Annealing Schedule, arXiv:1903.10145.
     """
 
-    def __init__(self, term: Term, epochs: float) -> None:
+    def __init__(self, term: Term, epochs: float, cycle: float = 0.0) -> None:
         super().__init__()
         if epochs < 0:
             raise SettingError(f"a warm-up cannot take {epochs} epochs; give 0 for none")
-        self.term, self.epochs, self.samples = term, epochs, term.samples
+        if cycle and cycle < epochs:
+            raise SettingError(f"a warm-up of {epochs} epochs does not fit a cycle of {cycle}; make the cycle longer")
+        self.term, self.epochs, self.cycle = term, epochs, cycle
+        self.samples, self.gradient = term.samples, term.gradient
 
-    def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
-        loss: Tensor = self.term(draw, model, t)
-        return loss * (t / self.epochs).clamp(max=1) if self.epochs else loss
+    def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
+        loss: Loss = self.term(draw, model, t)
+        if not self.epochs:
+            return loss
+        # validation looks at the end of time, when every rise is over
+        place = torch.where(t.isinf(), t, t % self.cycle) if self.cycle else t
+        weight = (place / self.epochs).clamp(max=1)
+        return each(loss, lambda one: one * weight)
+
+    def players(self, model: Model) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Those of the term."""
+        return self.term.players(model)
 
 
 def _terms(term: Term) -> list[Term]:

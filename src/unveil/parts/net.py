@@ -27,7 +27,7 @@ class Net(Part):
     """The distribution whose parameters a network computes from what is given.
 
     Args:
-        network: any module from (N, *given) to (N, *parameters).
+        network: any module from (N, *given) to (N, *parameters); in a conditional model from that and the context (N, C).
         head: what makes those parameters a distribution.
     """
 
@@ -36,12 +36,16 @@ class Net(Part):
         self.network = network
         self.head = head
 
-    def forward(self, context: Tensor | None = None, leading: int = 1) -> Distribution:
-        if context is None:
+    def forward(
+        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
+    ) -> Distribution:
+        if given is None:
             raise SettingError("this conditional is a network and needs something given; a prior without is Standard()")
-        lead = context.shape[:leading]
-        flat = context if leading == 1 else context.flatten(0, leading - 1)
-        parameters = self.network(flat)
+        lead = given.shape[:leading]
+        inputs = [given] if context is None else [given, context]
+        if leading != 1:
+            inputs = [tensor.flatten(0, leading - 1) for tensor in inputs]
+        parameters = self.network(*inputs)
         distribution: Distribution = self.head(parameters if leading == 1 else parameters.unflatten(0, lead))
         return distribution
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from unveil.distributions import DiagonalGaussian
 from unveil.errors import SettingError
 from unveil.part import Part
+from unveil.parts.heads import Head
 
 
 class Standard(Part):
@@ -29,5 +30,28 @@ class Standard(Part):
             raise SettingError(f"a prior over shape {self.event_shape} has no dimensions; give positive numbers")
         self.register_buffer("zeros", torch.zeros(self.event_shape))
 
-    def forward(self, context: Tensor | None = None, leading: int = 1) -> Distribution:
+    def forward(
+        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
+    ) -> Distribution:
         return DiagonalGaussian(self.zeros, self.zeros, len(self.event_shape))
+
+
+class Conditioned(Part):
+    """p(z|c): a prior whose parameters a network computes from the context.
+
+    Args:
+        network: any module from (N, C) to (N, *parameters).
+        head: what makes those parameters a distribution.
+    """
+
+    def __init__(self, network: nn.Module, head: Head) -> None:
+        super().__init__()
+        self.network, self.head = network, head
+
+    def forward(
+        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
+    ) -> Distribution:
+        if context is None:
+            raise SettingError("a conditioned prior needs a context; load the data with one, or take Standard()")
+        distribution: Distribution = self.head(self.network(context))
+        return distribution

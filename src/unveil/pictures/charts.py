@@ -104,11 +104,16 @@ def curves(records: Sequence[dict], title: str, note: str) -> Figure:
 
     figure, axes = blank(8, 5, title, note)
     epochs = [record["epoch"] for record in records]
-    for name, label, colour in (
-        ("neg_elbo", "-ELBO", PALETTE[0]),
-        ("distortion", "distortion", PALETTE[6]),
-        ("rate", "rate", PALETTE[2]),
-    ):
+    drawn = [
+        (name, label, colour)
+        for name, label, colour in (
+            ("neg_elbo", "-ELBO", PALETTE[0]),
+            ("distortion", "distortion", PALETTE[6]),
+            ("rate", "rate", PALETTE[2]),
+        )
+        if name in records[0]
+    ]
+    for name, label, colour in drawn:
         axes.plot(epochs, [record[name] for record in records], color=colour, lw=1.8)
         checked = [record for record in records if "validation" in record]
         axes.plot(
@@ -129,7 +134,7 @@ def curves(records: Sequence[dict], title: str, note: str) -> Figure:
             color=colour,
         )
     # the first epochs tower over the rest and would flatten it
-    tallest = max(record["neg_elbo"] for record in records[min(1, len(records) - 1) :])
+    tallest = max(record[drawn[0][0]] for record in records[min(1, len(records) - 1) :])
     axes.set_ylim(0 if tallest > 0 else None, tallest * 1.08 if tallest > 0 else None)
     axes.set_xlabel("epoch", fontsize=9, color=INK)
     axes.set_ylabel("nats per example", fontsize=9, color=INK)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +18,7 @@ from unveil.data import Dataset, Feed
 from unveil.errors import DivergedError
 from unveil.evaluation import bound
 from unveil.models import Model
-from unveil.objectives import Term
+from unveil.objectives import MODEL, Term
 from unveil.part import Part
 from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
@@ -143,6 +143,7 @@ class Trainer:
         # foreign layers that move their buffers in a forward pass, whose steps must be undone with the rest
         norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
+        self.players = self.step.players()
         self.total = config.epochs * self.feed.steps_per_epoch
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
         self.moving = [part for part in self.parts if type(part).update is not Part.update]
@@ -180,9 +181,9 @@ class Trainer:
         t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
         before = [buffer.clone() for buffer in self.drifting]
         with autocast(self.precision, feed.device):
-            figures, draw = self.step(feed.batch(number), t)
-        figures["loss"].backward()
-        finite = state.optimiser.step(figures["loss"], learning_rate(self.config, number, self.total))
+            losses, figures, draw = self.step(feed.batch(number), t)
+        self._backward(losses)
+        finite = state.optimiser.step(sum(losses.values()), learning_rate(self.config, number, self.total))
         with torch.no_grad():
             for buffer, old in zip(self.drifting, before, strict=True):
                 buffer.copy_(torch.where(finite, buffer, old))
@@ -192,6 +193,18 @@ class Trainer:
             for part in self.moving:
                 part.update(draw)
         state.step = number + 1
+
+    def _backward(self, losses: Mapping[str, Tensor]) -> None:
+        """Each player's weights get the gradient of their own loss."""
+        if len(losses) == 1:
+            losses[MODEL].backward()
+            return
+        last = list(losses)[-1]
+        for name, loss in losses.items():
+            mine = self.players[name]
+            gradients = torch.autograd.grad(loss, mine, retain_graph=name != last, allow_unused=True)
+            for parameter, gradient in zip(mine, gradients, strict=True):
+                parameter.grad = gradient
 
     def _end_epoch(self, epoch: int) -> None:
         """Read what the steps summed up, look at the validation split, tell journal and monitor."""
@@ -210,8 +223,7 @@ class Trainer:
         record: dict[str, Any] = {
             "epoch": epoch,
             "step": self.state.step,
-            **figures,
-            "neg_elbo": figures["distortion"] + figures["rate"],
+            **_with_elbo(figures),
             "skipped": len(lost),
         }
         if self.validation and epoch % self.config.validate_every == 0:
@@ -232,10 +244,8 @@ class Trainer:
         with self.state.flat.using(self.state.average.values):
             # at the end of time, when every warm-up is over: what is chosen by must not change on the way
             model, objective = self.step.model, self.step.objective
-            end = float(self.config.epochs)
-            found = bound(model, self.validation, self.config.seed, self.feed.device, objective, end)
-        means = {name: float(values.double().mean()) for name, values in found.items()}
-        means["neg_elbo"] = means["distortion"] + means["rate"]
+            found = bound(model, self.validation, self.config.seed, self.feed.device, objective, inf)
+        means = _with_elbo({name: float(values.double().mean()) for name, values in found.items()})
         if not isfinite(means["loss"]):
             log.warning("the loss on the validation split is not finite; these weights will not be chosen")
         return means
@@ -256,3 +266,11 @@ class Trainer:
         state.use_best()
         self.step.eval()
         return Outcome(state.step, finished, state.best_step, state.best_value)
+
+
+def _with_elbo(figures: Mapping[str, float]) -> dict[str, float]:
+    """With -ELBO, where there is one: under a posterior without density the rate is infinite, and both are left out."""
+    rate = figures.get("rate", inf)
+    if not isfinite(rate):
+        return {name: value for name, value in figures.items() if name != "rate"}
+    return {**figures, "neg_elbo": figures["distortion"] + rate}

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from unveil.data import Batch
+from unveil.errors import SettingError
 from unveil.models import Draw, Model
-from unveil.objectives import Term
+from unveil.objectives import MODEL, Loss, Term
 
 FIGURES = ("loss", "distortion", "rate")
-"""What a step reports, in this order: means over the batch, nats per example."""
+"""What a step reports, in this order: means over the batch, nats per example; a rate that is infinite is no number."""
 
 
 class Step(nn.Module):
@@ -28,10 +29,25 @@ class Step(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, batch: Batch, t: Tensor) -> tuple[Mapping[str, Tensor], Draw]:
-        """Scalars in nats per example ('loss', which carries the gradient, 'distortion' and 'rate') and the draw."""
-        draw = self.model.draw(batch, self.objective.samples)
-        loss: Tensor = self.objective(draw, self.model, t).mean()
+    def forward(self, batch: Batch, t: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Draw]:
+        """A scalar loss for each player, which carry gradient; figures, which do not; and the draw."""
+        draw = self.model.draw(batch, self.objective.samples or 1, self.objective.gradient or "pathwise")
+        loss: Loss = self.objective(draw, self.model, t)
+        losses = {MODEL: loss.mean()} if isinstance(loss, Tensor) else {name: one.mean() for name, one in loss.items()}
         with torch.no_grad():
-            figures = {"loss": loss, "distortion": draw.distortion.mean(), "rate": draw.rate.mean()}
-        return figures, draw
+            rate = draw.rate.mean() if draw.rated else torch.full_like(losses[MODEL], torch.nan)
+            figures = {"loss": losses[MODEL], "distortion": draw.distortion.mean(), "rate": rate}
+        return losses, figures, draw
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Whose weights follow which loss; every trained weight belongs to exactly one player.
+
+        Raises:
+            SettingError: two players claim the same weights.
+        """
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        named = {name: list(part) for name, part in self.objective.players(self.model).items()}
+        claimed = [id(parameter) for part in named.values() for parameter in part]
+        if len(set(claimed)) < len(claimed):
+            raise SettingError(f"two of the players {', '.join(named)} claim the same weights; leave them to one")
+        return {**named, MODEL: [parameter for parameter in trained if id(parameter) not in set(claimed)]}
