@@ -138,7 +138,7 @@ RECIPES: dict[str, Recipe] = {
             _KINGMA,
             _ALL,
             GaussianVae(latent=2, hidden=(512, 256, 128), activation="silu", kl_warmup=0.0),
-            Training(epochs=25, learning_rate=5e-3),
+            Training(epochs=18, learning_rate=5e-3),
         ),
     )
 }
