@@ -267,6 +267,9 @@ def test_warmup_rises_with_time_and_terms_that_want_other_draws_are_refused(tiny
         assert torch.allclose(Warmup(Rate(), 2.0)(draw, model, torch.tensor(t)), weight * rate)
     with pytest.raises(SettingError, match="Distortion 1, Iwae 5"):
         Sum([Distortion(), Iwae(5)])
+    for pair in ((2 * Rate(), 0.5 * Iwae(64)), (Iwae(5), Iwae(50))):  # of one class each
+        with pytest.raises(SettingError, match="different numbers"):
+            Sum(pair)
 
 
 @pytest.mark.parametrize(

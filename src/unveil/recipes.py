@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from unveil.objectives import Term
 
 
+ACTIVATIONS = ("relu", "silu", "gated")
+NETWORKS = ("mlp", "conv")
+
+
 @dataclass(frozen=True)
 class GaussianVae:
     """A standard normal prior, a diagonal Gaussian posterior, and the likelihood that fits the data's space.
@@ -48,6 +52,11 @@ class GaussianVae:
             raise SettingError(f"a latent space cannot have {self.latent} dimensions; give at least 1")
         if min((*self.hidden, *self.channels), default=1) < 1:
             raise SettingError(f"layers cannot have widths {self.hidden} or {self.channels}; give positive ones")
+        for name, known in (("activation", ACTIVATIONS), ("network", NETWORKS)):
+            if getattr(self, name) not in known:
+                raise unknown(name, str(getattr(self, name)), known)
+        if not self.gain > 0:
+            raise SettingError(f"an input multiplied by {self.gain} says nothing; give a positive gain")
         if self.beta < 0:
             raise SettingError(f"beta cannot be {self.beta}; give 0 or more")
 

@@ -24,7 +24,7 @@ from unveil.objectives import Term
 from unveil.preflight import check, checkpoint, machine, threads
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
-from unveil.store import RunFolder, build, describe, fill, free_path, write_json
+from unveil.store import RunFolder, build, describe, digest, fill, free_path, write_json
 from unveil.training.average import state_of
 from unveil.training.config import Training
 from unveil.training.loop import Monitor, fit
@@ -111,7 +111,10 @@ class Run:
             watcher=watcher,
         )
         if self.path is not None:
-            weights = self.manifest["tensors"]["model.safetensors"]  # of which weights these are the figures
+            weights = digest(state_of(nn.ModuleDict({"model": self.model, "objective": self.objective})))
+            if weights != self.manifest["tensors"]["model.safetensors"]:
+                log.warning("the weights are not those in %s any more; their figures are not kept there", self.path)
+                return found
             try:
                 write_json(self.path / "report.json", {**found.as_dict(), "weights": weights})
             except RunError as error:

@@ -134,7 +134,7 @@ class Evaluate:
         split: which split of the data.
         data_dir: folder with MNIST's files.
         threads: CPU threads; 0 for as many as torch takes.
-        device: where to compute: cpu, cuda, cuda:1, mps.
+        device: where to compute: cpu, cuda, cuda:1.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]

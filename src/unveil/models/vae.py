@@ -13,8 +13,8 @@ from torch.distributions import Distribution
 from unveil.data import Batch, Measure
 from unveil.errors import SettingError
 from unveil.models.draw import Draw, divergence
-from unveil.part import Conditional, Likelihood, Part
-from unveil.randomness import key
+from unveil.part import Conditional, Likelihood, Part, resting
+from unveil.randomness import reseed
 
 CHUNK = 500
 """Samples decoded at a time, so that memory does not grow with how many are asked for."""
@@ -111,11 +111,9 @@ class VAE(Part):
             raise SettingError(f"{n} samples cannot be drawn; ask for at least 1")
         device = next(self.parameters()).device
         forked = [] if device.type != "cuda" else [device]
-        with torch.random.fork_rng(forked) if seed is not None else nullcontext():
+        with resting(self), torch.random.fork_rng(forked) if seed is not None else nullcontext():
             if seed is not None:
-                torch.manual_seed(key(seed, "sample"))
-            parts = []
-            for start in range(0, n, CHUNK):
-                output = self.decode(self.prior().sample(torch.Size([min(CHUNK, n - start)])))
-                parts.append(output.mean if mean else output.sample())
-            return torch.cat(parts)
+                reseed(seed, "sample", device=device)
+            # all of z first, so that means and samples of a seed are those of the same z
+            outputs = (self.decode(z) for z in self.prior().sample(torch.Size([n])).split(CHUNK))
+            return torch.cat([output.mean if mean else output.sample() for output in outputs])

@@ -50,9 +50,8 @@ class Sum(Term):
 
     def __init__(self, terms: Sequence[Term]) -> None:
         super().__init__()
-        wanted = {type(term).__name__: term.samples for term in terms}
-        if len(set(wanted.values())) != 1:
-            needs = ", ".join(f"{name} {samples}" for name, samples in wanted.items())
+        if len({term.samples for term in terms}) != 1:
+            needs = ", ".join(f"{type(term).__name__} {term.samples}" for term in terms)
             raise SettingError(f"these terms want different numbers of draws and cannot be added: {needs}")
         self.terms = nn.ModuleList(terms)
         self.samples = terms[0].samples

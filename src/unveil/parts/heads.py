@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from math import log
+from math import atanh, inf, log
 from typing import ClassVar
 
 import torch
@@ -87,10 +87,13 @@ class Isotropic(Head):
 
     def __init__(self, event_dims: int = 1, scale: float = 1.0, learned: bool = True) -> None:
         super().__init__()
-        if not scale > 0:
+        if not 0 < scale < inf:
             raise SettingError(f"a Gaussian cannot have scale {scale}; give a positive one")
+        if learned and not abs(2 * log(scale)) < 0.95 * BOUND:
+            raise SettingError(f"a learned scale cannot begin at {scale}; bring x to a scale between 0.01 and 100 first")
         self.event_dims, self.scale, self.learned = event_dims, scale, learned
-        self.log_variance = nn.Parameter(torch.tensor(2 * log(scale)), requires_grad=learned)
+        start = BOUND * atanh(2 * log(scale) / BOUND) if learned else 2 * log(scale)  # the bound undone
+        self.log_variance = nn.Parameter(torch.tensor(start), requires_grad=learned)
 
     def forward(self, parameters: Tensor) -> Distribution:
         log_variance = bounded(self.log_variance) if self.learned else self.log_variance

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Protocol
 
 import torch
@@ -113,7 +113,7 @@ def fit(
             finished = trainer.go(stop)
             return trainer.settle(finished)
     except BaseException as error:
-        if isinstance(error, DivergedError) and trainer.state.best:
+        if isinstance(error, DivergedError) and trainer.state.optimiser.count > 0:
             error.outcome = trainer.settle(False, look=False)
         else:
             trainer.state.flat.release()  # full precision and memory of its own, whatever went wrong
@@ -232,8 +232,7 @@ class Trainer:
         with self.state.flat.using(self.state.average.values):
             # at the end of time, when every warm-up is over: what is chosen by must not change on the way
             model, objective = self.step.model, self.step.objective
-            end = float(self.config.epochs)
-            found = bound(model, self.validation, self.config.seed, self.feed.device, objective, end)
+            found = bound(model, self.validation, self.config.seed, self.feed.device, objective, inf)
         means = {name: float(values.double().mean()) for name, values in found.items()}
         means["neg_elbo"] = means["distortion"] + means["rate"]
         if not isfinite(means["loss"]):
