@@ -110,15 +110,15 @@ def compose(data: Any) -> tuple[Any, Any, Any]:
     """Model, objective and settings of (b)."""
     import torch
 
-    from unveil.recipes import GaussianVae
+    from unveil.recipes import recipe
     from unveil.training import Training
 
     torch.manual_seed(0)
-    recipe = GaussianVae(latent=20, hidden=(400,), activation="relu", kl_warmup=0.0)
+    small = recipe("vae").given(latent=20, hidden=(400,), activation="relu", kl_warmup=0.0)
     training = Training(
         epochs=2, batch_size=400, learning_rate=3.3e-2, warmup=0.15, average=0.97, validate_every=0, checkpoint_every=0
     )
-    return *recipe.compose(data), training
+    return *small.compose(data), training
 
 
 def ours(data_dir: str | None) -> dict[str, Any]:

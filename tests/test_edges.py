@@ -19,12 +19,12 @@ from unveil.errors import DataError, DivergedError, RunError, SettingError
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.objectives import Distortion, Rate, Warmup
-from unveil.parts import Bernoulli, Gaussian, Net, Standard
+from unveil.parts import Bernoulli, Gaussian, Isotropic, Net, Standard
 from unveil.recipes import recipe
 from unveil.run import check
 from unveil.store import RunFolder
 from unveil.training import Training
-from unveil.training.loop import fit
+from unveil.training.loop import Trainer, fit
 
 SHORT = {"epochs": 3, "batch_size": 50, "checkpoint_every": 1, "latent": 2}
 
@@ -128,7 +128,7 @@ def test_a_damaged_checkpoint_is_written_anew(tiny, tmp_path):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_divergence_gives_the_model_its_weights_back(precision, tiny):
     torch.manual_seed(0)
-    model, objective = recipe("vae").with_latent(2).model.compose(tiny)
+    model, objective = recipe("vae").given(latent=2).compose(tiny)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     with pytest.raises(DivergedError):
         fit(model, objective, floats(tiny, slice(None)), Training(epochs=1, batch_size=50), precision)
@@ -152,7 +152,7 @@ def test_a_poisoned_step_does_not_spoil_running_means(tiny):
 
 def test_a_setting_that_json_cannot_hold_is_refused_before_a_folder_is_made(tiny, tmp_path):
     torch.manual_seed(0)
-    model, _ = recipe("vae").with_latent(2).model.compose(tiny)
+    model, _ = recipe("vae").given(latent=2).compose(tiny)
     endless = Distortion() + Warmup(Rate(), float("inf"))
     with pytest.raises(SettingError):
         unveil.train(tiny, model=model, objective=endless, out=tmp_path / "run", epochs=1)
@@ -173,7 +173,7 @@ def test_training_and_evaluation_leave_the_callers_random_state(tiny, tmp_path):
     run.evaluate(samples=5)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(0)
-    model, objective = recipe("vae").with_latent(2).model.compose(tiny)
+    model, objective = recipe("vae").given(latent=2).compose(tiny)
     state = torch.get_rng_state()
     unveil.train(tiny, model=model, objective=objective, out=tmp_path / "own", epochs=1, batch_size=50)
     assert torch.equal(torch.get_rng_state(), state)
@@ -278,9 +278,103 @@ def test_a_manifest_without_what_it_must_state_is_damaged(missing, tiny, tmp_pat
 
 def test_many_samples_are_decoded_a_few_at_a_time(tiny, monkeypatch):
     torch.manual_seed(0)
-    model, _ = recipe("vae").with_latent(2).model.compose(tiny)
+    model, _ = recipe("vae").given(latent=2).compose(tiny)
     monkeypatch.setattr("unveil.models.vae.CHUNK", 10)
     seen = []
     model.likelihood.network.register_forward_hook(lambda module, given, made: seen.append(len(made)))
     assert model.sample(25, seed=0).shape == (25, 1, 6, 5)
     assert seen == [10, 10, 5]
+
+
+def test_a_checkpoint_means_the_same_weights_in_every_precision(tiny, tmp_path):
+    settings = {**SHORT, "epochs": 2}
+    conv = recipe("vae").given(latent=2, network="conv", channels=(4, 4))
+    half = unveil.train(tiny, conv, out=tmp_path / "run", precision="bfloat16", **{**settings, "latent": None})
+    state, _ = RunFolder(tmp_path / "run").checkpoint(RunFolder(tmp_path / "run").checkpoints()[-1])
+    trainer = Trainer(half.model, half.objective, tiny, Training(epochs=2, batch_size=50), "float32")
+    assert torch.equal(trainer.state.flat.values, state["best/values"])
+
+
+def test_frozen_weights_are_part_of_the_state(tiny):
+    model = normed()
+    model.likelihood.requires_grad_(False)
+    trainer = Trainer(model, Distortion() + Rate(), tiny, Training(epochs=1), "float32")
+    assert any("likelihood" in name for name in trainer.state.tensors())
+
+
+def test_divergence_without_a_validation_split_keeps_the_average(tmp_path):
+    data = real_data()
+    with pytest.raises(DivergedError, match="best weights from before are in"):
+        unveil.train(data, "vae", out=tmp_path / "run", monitor=Poison(data, 2), validate_every=0, **SHORT)
+    assert unveil.open(tmp_path / "run").model.sample(2, seed=0).isfinite().all()
+
+
+def test_figures_that_are_not_finite_are_kept_as_none(tmp_path):
+    data = real_data()
+    run = unveil.train(data, "vae", out=tmp_path / "run", **SHORT)
+    data.test.values[0] = 1e30
+    run.evaluate(data, samples=5)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["nll"]["value"] is None
+    RunFolder(tmp_path / "run").append("metrics.jsonl", {"loss": float("nan")})
+    assert RunFolder(tmp_path / "run").lines("metrics.jsonl")[-1] == {"loss": None}
+
+
+def test_figures_of_other_weights_are_not_kept_in_the_folder(tiny, tmp_path, caplog):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    with torch.no_grad():
+        next(run.model.parameters()).add_(1)
+    run.evaluate(samples=5)
+    assert "not kept" in caplog.text
+    assert not (tmp_path / "run" / "report.json").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"schedule": "linear"}, {"precision": "float16"}], ids=["schedule", "precision"])
+def test_misspelt_settings_are_refused(wrong):
+    with pytest.raises(SettingError, match="known"):
+        Training(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"network": "resnet"}, {"activation": "swish"}, {"gain": 0.0}])
+def test_misspelt_compositions_are_refused(wrong):
+    with pytest.raises(SettingError):
+        recipe("vae").given(**wrong)
+
+
+def test_means_and_samples_of_a_seed_are_those_of_the_same_z(tiny, monkeypatch):
+    torch.manual_seed(0)
+    model, _ = recipe("vae").given(latent=2).compose(tiny)
+    monkeypatch.setattr("unveil.models.vae.CHUNK", 10)
+    seen = []
+    model.likelihood.register_forward_hook(lambda module, given, made: seen.append(given[0]))
+    model.sample(25, seed=3)
+    model.sample(25, seed=3, mean=True)
+    assert torch.equal(torch.cat(seen[:3]), torch.cat(seen[3:]))
+
+
+def test_samples_are_drawn_at_rest(tiny):
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network, self.drop = Mlp((2,), (8,), (1, 6, 5)), nn.Dropout(0.5)
+
+        def forward(self, z):
+            return self.drop(self.network(z))
+
+    model = VAE(Standard(2), Net(Normed(), Gaussian(2)), Net(Dropping(), Bernoulli(3))).train()
+    assert torch.equal(model.sample(4, seed=0, mean=True), model.sample(4, seed=0, mean=True))
+    x = model.sample(1, seed=0, mean=True)
+    model.likelihood.network.drop = nn.Identity()
+    assert torch.equal(model.sample(1, seed=0, mean=True), x)
+    assert model.training
+
+
+@pytest.mark.parametrize("scale", [0.02, 1.0, 50.0])
+def test_a_learned_scale_begins_where_it_is_told(scale):
+    assert Isotropic(1, scale)(torch.zeros(1, 3)).stddev[0, 0].item() == pytest.approx(scale, rel=1e-4)
+
+
+def test_weights_are_chosen_by_the_whole_loss_however_short_the_training(tiny, tmp_path):
+    """With a warm-up longer than the training, what is chosen by is still distortion + rate."""
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    last = run.metrics()[-1]["validation"]
+    assert last["loss"] == pytest.approx(last["distortion"] + last["rate"], rel=1e-5)

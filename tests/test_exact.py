@@ -5,7 +5,7 @@ from math import log, pi
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, MultivariateNormal, Normal
+from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from unveil.data import Batch, LinearGaussian, Split
 from unveil.data.reading import Plain
@@ -137,8 +137,7 @@ def test_the_one_sample_bound_falls_short_by_exactly_the_divergence():
 
 
 @pytest.mark.parametrize("samples", [1, 7, 4_500])
-def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples, monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.nats.NUMBERS", 8 * 4_000)
+def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples):
     truth = LinearGaussian.draw(8, 2)
     x = truth.sample(6)
     split = Split("test", x, None, torch.arange(6), Plain())
@@ -162,7 +161,7 @@ def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples, 
 @pytest.mark.parametrize(("samples", "rows"), [(50, 4_000), (50, 16), (400, 64)])
 def test_evaluate_with_too_wide_a_proposal_is_unbiased_for_the_evidence(samples, rows, monkeypatch):
     # rows below K cut the draws into chunks, the last one short
-    monkeypatch.setattr("unveil.evaluation.nats.NUMBERS", 8 * rows)
+    monkeypatch.setattr("unveil.evaluation.nats.ROWS", rows)
     truth = LinearGaussian.draw(8, 2)
     x = truth.sample(1).expand(400, 8)  # one example many times: each estimate has noise of its own
     model = model_of(truth, 1.2)
@@ -184,7 +183,7 @@ def test_chunks_change_nothing_but_the_noise(monkeypatch):
     model = model_of(truth)
     model.register_parameter("weight", nn.Parameter(torch.zeros(1)))
     whole = evaluate(model, split, samples=300)
-    monkeypatch.setattr("unveil.evaluation.nats.NUMBERS", 8 * 64)
+    monkeypatch.setattr("unveil.evaluation.nats.ROWS", 64)
     cut = evaluate(model, split, samples=300)
     assert cut.nll.value == pytest.approx(whole.nll.value, abs=1e-4)
     assert cut.ess.value == pytest.approx(300, rel=1e-3)
@@ -203,16 +202,26 @@ def test_terms_say_what_the_draw_says():
 
 
 def test_a_kl_without_closed_form_is_estimated_from_the_draw():
-    class Shifted(Part):
+    class Hidden(Part):
         def forward(self, context=None, leading=1):
-            base = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-            return torch.distributions.TransformedDistribution(base, [])
+            return torch.distributions.TransformedDistribution(Independent(Normal(torch.zeros(2), 1.0), 1), [])
 
     truth = LinearGaussian.draw(8, 2)
     model = model_of(truth, 1.2)
-    closed = model.draw(batch_of(truth, 1), samples=50_000)
-    model.prior = Shifted()
-    sampled = model.draw(batch_of(truth, 1), samples=50_000)
-    z = (sampled.kl[0].mean() - closed.kl[0].mean()) / (sampled.kl[0].std() / 50_000**0.5)
-    assert abs(z) < 4
-    assert sampled.kl[0].std() > 0
+    closed = model.draw(batch_of(truth, 1), samples=50_000).kl[0]
+    assert closed.std() == 0
+    model.prior = Hidden()
+    sampled = model.draw(batch_of(truth, 1), samples=50_000).kl[0]
+    assert sampled.std() > 0
+    assert abs(sampled.mean() - closed.mean()) < 4 * sampled.std() / 50_000**0.5
+
+
+@pytest.mark.parametrize("posterior", ["independent", "full"])
+def test_torchs_gaussians_have_a_closed_form_kl_to_the_standard_prior(posterior):
+    torch.manual_seed(0)
+    loc, scale = torch.randn(4, 3, dtype=torch.float64), torch.rand(4, 3, dtype=torch.float64) + 0.1
+    full = MultivariateNormal(loc, scale_tril=torch.diag_embed(scale))
+    q = full if posterior == "full" else Independent(Normal(loc, scale), 1)
+    prior = Standard(3).double()()
+    exact = kl_divergence(full, MultivariateNormal(torch.zeros(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)))
+    assert torch.allclose(kl_divergence(q, prior), exact, atol=1e-10)

@@ -182,12 +182,26 @@ def test_a_second_process_is_refused_and_a_dead_ones_lock_cleared(tmp_path):
     with folder.locked(), pytest.raises(RunError, match=f"in use by process {os.getpid()}"), folder.locked():
         pass
     assert not (tmp_path / "lock").exists()
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    import socket
-
-    (tmp_path / "lock").write_text(json.dumps({"process": int(dead.stdout), "host": socket.gethostname()}))
+    # what a dead owner left behind refuses nobody, whatever it says
+    (tmp_path / "lock").write_text(json.dumps({"process": os.getpid(), "host": "elsewhere"}))
     with folder.locked():
         assert json.loads((tmp_path / "lock").read_text())["process"] == os.getpid()
+
+
+def test_a_lock_is_let_go_when_its_owner_is_killed(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from unveil.store import lock\n"
+        "with lock.held(Path(sys.argv[1]) / 'lock'): print('held', flush=True); time.sleep(60)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=f"in use by process {owner.pid}"), RunFolder(tmp_path).locked():
+        pass
+    owner.kill()
+    owner.wait()
+    with RunFolder(tmp_path).locked():
+        assert (tmp_path / "lock").exists()
+    assert not (tmp_path / "lock").exists()
 
 
 def test_two_checkpoints_are_kept(tmp_path):

@@ -17,7 +17,7 @@ from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.objectives import Distortion, Iwae, Rate, Sum, Warmup
 from unveil.parts import Gaussian, Isotropic, Net, Standard
-from unveil.recipes import RECIPES, GaussianVae
+from unveil.recipes import RECIPES
 from unveil.training.average import Average
 from unveil.training.config import Training
 from unveil.training.flat import Flat
@@ -27,8 +27,7 @@ from unveil.training.schedules import learning_rate
 from unveil.training.tally import Tally
 
 SMALL = replace(
-    RECIPES["vae"],
-    model=GaussianVae(latent=2, hidden=(16,), kl_warmup=1.0),
+    RECIPES["vae"].given(latent=2, hidden=(16,), kl_warmup=1.0),
     training=Training(epochs=4, batch_size=40, checkpoint_every=1),
 )
 
@@ -260,13 +259,18 @@ def test_schedules_rise_and_fall():
 
 
 def test_warmup_rises_with_time_and_terms_that_want_other_draws_are_refused(tiny):
-    model, _ = SMALL.model.compose(tiny)
+    model, _ = SMALL.compose(tiny)
     draw = model.draw(next(tiny.train.batches(9, 0)))
     rate = Rate()(draw, model, torch.tensor(0.0))
     for t, weight in ((0.0, 0.0), (1.0, 0.5), (5.0, 1.0)):
         assert torch.allclose(Warmup(Rate(), 2.0)(draw, model, torch.tensor(t)), weight * rate)
-    with pytest.raises(SettingError, match="Distortion 1, Iwae 5"):
-        Sum([Distortion(), Iwae(5)])
+    assert Sum([Distortion(), Iwae(5)]).samples == 5
+    with pytest.raises(SettingError, match="Iwae 50, Iwae 5"):
+        Sum([Distortion(), Iwae(50), Iwae(5)])
+    with pytest.raises(SettingError, match="different numbers"):  # of one class each
+        2 * Iwae(2) + 0.5 * Iwae(64)
+    with pytest.raises(SettingError, match="different gradients"):
+        Iwae(5) + Rate("sticking")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unveil import generation, pictures
 from unveil.data import Dataset, Split
-from unveil.models import VAE
+from unveil.models import Model
 
 GRID = 20
 """Points to a side of the manifold."""
@@ -18,7 +19,7 @@ SHEET = 100
 """Samples on a sheet."""
 
 
-def draw(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     """Draw everything that can be drawn of this model and these data into `folder`.
 
     Args:
@@ -30,14 +31,14 @@ def draw(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: P
     return [path for pictures_of in (_plane, _images, _curves) for path in pictures_of(model, data, records, folder)]
 
 
-def reconstructions(model: VAE, split: Split, path: Path, count: int = 40, columns: int = 10) -> Path:
+def reconstructions(model: Model, split: Split, path: Path, count: int = 40, columns: int = 10) -> Path:
     """Rows of originals, each with the row of its reconstructions E[x|z] at the posterior mean below."""
     chosen = generation.pick(split, count)
     originals, copies = chosen.reading.mean(chosen.values), generation.reconstruct(model, chosen)
     return pictures.save_sheet(pictures.pairs(originals.numpy(), copies.numpy(), columns), path, columns)
 
 
-def _plane(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     encoded = generation.encode(model, data.test)
     plane = generation.plane(model, encoded.mean)
     names = axis_names(plane)
@@ -55,7 +56,7 @@ def _plane(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder:
         yield _manifold(model, plane, names, folder / "manifold.png")
 
 
-def _manifold(model: VAE, plane: generation.Plane, names: tuple[str, str], path: Path) -> Path:
+def _manifold(model: Model, plane: generation.Plane, names: tuple[str, str], path: Path) -> Path:
     images = generation.decode(model, plane.grid(GRID))
     pixels = pictures.sheet(images.numpy(), GRID, gap=0)
     levels = [(i + 0.5) / GRID for i in range(GRID)]
@@ -68,11 +69,14 @@ def axis_names(plane: generation.Plane) -> tuple[str, str]:
     return ("first principal direction", "second principal direction") if plane.principal else ("z₁", "z₂")
 
 
-def _images(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+def _images(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     if not data.space.is_image:
         return
     yield reconstructions(model, data.test, folder / "reconstructions.png")
-    yield samples(model.sample(SHEET, seed=0, mean=True), folder / "samples.png")
+    context = data.test.context  # a conditional model makes one row of each class, where there are ten
+    wanted = None if context is None else torch.eye(context.shape[1]).repeat_interleave(-(-SHEET // context.shape[1]), 0)
+    x = model.sample(SHEET, None if wanted is None else wanted[:SHEET], seed=0, mean=True)
+    yield samples(x, folder / "samples.png")
 
 
 def samples(images: Tensor, path: Path) -> Path:
@@ -80,7 +84,7 @@ def samples(images: Tensor, path: Path) -> Path:
     return pictures.save_sheet(images.cpu().numpy(), path)
 
 
-def _curves(model: VAE, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+def _curves(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     if records:
         note = "training (solid) and, with averaged weights, validation (dashed)"
         yield pictures.save(pictures.curves(records, f"Training on {data.name}", note), folder / "curves.png")

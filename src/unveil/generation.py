@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unveil.data import Split
 from unveil.evaluation import in_evaluation
-from unveil.models import VAE
+from unveil.models import Model
 from unveil.randomness import generator, reseed
 
 CHUNK = 500
@@ -37,7 +37,7 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode(model: VAE, split: Split) -> Encoded:
+def encode(model: Model, split: Split) -> Encoded:
     """q(z|x) of every example, without noise: a random reading gives way to its mean, the gray image."""
     device = next(model.parameters()).device
     means, scales = [], []
@@ -52,14 +52,14 @@ def encode(model: VAE, split: Split) -> Encoded:
 
 
 @torch.no_grad()
-def decode(model: VAE, z: Tensor) -> Tensor:
+def decode(model: Model, z: Tensor) -> Tensor:
     """(N, *event) E[x|z] for z (N, D)."""
     device = next(model.parameters()).device
     with in_evaluation(model):
         return torch.cat([model.decode(part.to(device)).mean.cpu() for part in z.split(CHUNK)])
 
 
-def reconstruct(model: VAE, split: Split) -> Tensor:
+def reconstruct(model: Model, split: Split) -> Tensor:
     """(N, *event) E[x|z] at the posterior mean of every example."""
     return decode(model, encode(model, split).mean)
 
@@ -98,7 +98,7 @@ class Plane:
 
 
 @torch.no_grad()
-def plane(model: VAE, means: Tensor, draws: int = 100_000) -> Plane:
+def plane(model: Model, means: Tensor, draws: int = 100_000) -> Plane:
     """The latent plane itself where z has two dimensions, else that of the two principal directions of `means` (N, D).
 
     The other directions are held at the mean. A latent line is embedded in a plane whose second coordinate is zero.

@@ -7,6 +7,8 @@ attributes (`Gaussian(16).event_shape == (16,)`), which is how a saved run knows
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
@@ -19,9 +21,7 @@ if TYPE_CHECKING:
 class Conditional(Protocol):
     """p(z), q(z|x) or p(x|z): a context in, a distribution out."""
 
-    def __call__(
-        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
-    ) -> Distribution:
+    def __call__(self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1) -> Distribution:
         """The distribution of one thing given another.
 
         Args:
@@ -59,3 +59,17 @@ class Part(nn.Module):
 
     def update(self, draw: Any) -> None:
         """Called after a step that was found finite, with the draw that the step was made from."""
+
+
+@contextmanager
+def resting(*modules: nn.Module) -> Iterator[None]:
+    """Within, every layer of `modules` is in evaluation mode: nothing is dropped, and no running mean moves."""
+    layers = [layer for module in modules for layer in module.modules()]
+    modes = [layer.training for layer in layers]
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer, mode in zip(layers, modes, strict=True):
+            layer.training = mode

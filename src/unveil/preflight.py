@@ -15,7 +15,7 @@ from torch import Tensor
 from unveil.data import Batch, Dataset
 from unveil.errors import RunError, SettingError
 from unveil.evaluation import in_evaluation
-from unveil.models import VAE
+from unveil.models import Model
 from unveil.store import RunFolder
 from unveil.version import __version__
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
-def check(model: VAE, data: Dataset) -> None:
+def check(model: Model, data: Dataset) -> None:
     """See that model and data fit together, before anything is trained or printed.
 
     Raises:
@@ -37,7 +37,9 @@ def check(model: VAE, data: Dataset) -> None:
     x = data.train.reading.mean(data.train.values[:2]).to(next(model.parameters()).device)
     try:
         with in_evaluation(model):
-            context, labelled = (None if c is None else c[:2].to(x.device) for c in (data.train.context, data.train.labelled))
+            context, labelled = (
+                None if c is None else c[:2].to(x.device) for c in (data.train.context, data.train.labelled)
+            )
             draw = model.draw(Batch(x, torch.arange(len(x)), len(data.train), context=context, labelled=labelled))
         given = tuple(draw.output.event_shape)
     except SettingError:

@@ -32,6 +32,7 @@ def reseed(*parts: int | str, device: torch.device | None = None) -> None:
     seed = key(*parts)
     torch.default_generator.manual_seed(seed)
     if device is not None and device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):  # which need not be the current one
+            torch.cuda.manual_seed(seed)
     elif device is not None and device.type == "mps":
         torch.mps.manual_seed(seed)

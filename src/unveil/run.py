@@ -19,12 +19,12 @@ import unveil.parts
 from unveil.data import Dataset, load
 from unveil.errors import DataError, DivergedError, RunError, SettingError, unknown
 from unveil.evaluation import Nats, Watcher, evaluate
-from unveil.models import VAE
+from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check, checkpoint, machine, threads
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
-from unveil.store import RunFolder, build, describe, fill, free_path, write_json
+from unveil.store import RunFolder, build, describe, digest, fill, free_path, write_json
 from unveil.training.average import state_of
 from unveil.training.config import Training
 from unveil.training.loop import Monitor, fit
@@ -54,7 +54,7 @@ class Run:
         data: what it was trained on; None where it was opened from a folder and not yet asked for.
     """
 
-    model: VAE
+    model: Model
     objective: Term
     manifest: dict[str, Any]
     path: Path | None = None
@@ -76,8 +76,42 @@ class Run:
                     f"{facts['name']} is not what this run was trained on: fingerprint {data.fingerprint[:12]} "
                     f"instead of {facts['fingerprint'][:12]}; name the data to use"
                 )
-            self.data = data
+            self.data = self.suited(data)
         return self.data
+
+    def suited(self, data: Dataset) -> Dataset:
+        """Data as this model is to see them: with their labels where it is conditioned on those.
+
+        Raises:
+            DataError: it needs labels that the data do not have, or of another number of classes.
+        """
+        classes = self.manifest["data"].get("classes", 0)
+        if not classes or data.train.context is not None:
+            return data
+        given = data.given_labels()
+        assert given.train.context is not None
+        if given.train.context.shape[1] != classes:
+            raise DataError(
+                f"the model is conditioned on {classes} classes, and {data.name} has {given.train.context.shape[1]}; "
+                "take data with the same classes"
+            )
+        return given
+
+    def context(self, label: int | None, n: int) -> Tensor | None:
+        """(n, C) what to give a conditional model so that it makes `n` x of class `label`, or of all classes in turn.
+
+        Raises:
+            SettingError: no such class, or a model that is conditioned on nothing.
+        """
+        classes = self.manifest["data"].get("classes", 0)
+        if not classes:
+            if label is not None:
+                raise SettingError("this model is conditioned on nothing, so it has no labels; leave --label out")
+            return None
+        if label is not None and not 0 <= label < classes:
+            raise SettingError(f"there is no class {label}; the model knows 0 to {classes - 1}")
+        chosen = torch.arange(n) % classes if label is None else torch.full((n,), label)
+        return nn.functional.one_hot(chosen, classes).float()
 
     def evaluate(
         self,
@@ -99,7 +133,7 @@ class Run:
             seed: of binarisation, noise and subset.
             watcher: told the forecast and the progress.
         """
-        data = data if data is not None else self.load_data()
+        data = self.suited(data) if data is not None else self.load_data()
         check(self.model, data)
         found = evaluate(
             self.model,
@@ -111,7 +145,10 @@ class Run:
             watcher=watcher,
         )
         if self.path is not None:
-            weights = self.manifest["tensors"]["model.safetensors"]  # of which weights these are the figures
+            weights = digest(state_of(nn.ModuleDict({"model": self.model, "objective": self.objective})))
+            if weights != self.manifest["tensors"]["model.safetensors"]:
+                log.warning("the weights are not those in %s any more; their figures are not kept there", self.path)
+                return found
             try:
                 write_json(self.path / "report.json", {**found.as_dict(), "weights": weights})
             except RunError as error:
@@ -144,7 +181,7 @@ def train(
     data: Dataset | str,
     recipe: str | Recipe | None = None,
     *,
-    model: VAE | None = None,
+    model: Model | None = None,
     objective: Term | None = None,
     training: Training | None = None,
     latent: int | None = None,
@@ -176,13 +213,12 @@ def train(
         DivergedError: an epoch without one finite step; the folder has the best weights from before.
     """
     data = load(data) if isinstance(data, str) else data
-    if model is not None and latent is not None:
-        raise SettingError("latent is for recipes; your own model has the size that you built it with")
-    name, default, composition = _choose(data, recipe, model, objective)
-    config = _settings(training or default, settings)
+    choice = _choose(data, recipe, model, objective, latent)
+    name, data = choice.name, choice.data
+    config = _settings(training or choice.training, settings)
     device = device_for(config.device)
     with threads(config.threads):
-        model, objective = composition(latent, config.seed)
+        model, objective = choice.compose(config.seed)
         check(model, data)
         _check_names(model, objective)
         precision = resolve(config.precision, device)
@@ -235,7 +271,7 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     both = nn.ModuleDict(modules)
     fill(both, folder.model(), str(folder.path / "model.safetensors"))
     model, objective = modules["model"].eval(), modules["objective"].eval()
-    if not isinstance(model, VAE) or not isinstance(objective, Term):
+    if not isinstance(model, nn.Module) or not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
     return Run(model, objective, manifest, folder.path)
 
@@ -251,28 +287,41 @@ def _check_names(*modules: nn.Module) -> None:
             raise SettingError(f"there is another part named {kind.__name__}; give your class another name")
 
 
+@dataclass(frozen=True)
+class _Choice:
+    name: str
+    data: Dataset
+    training: Training
+    compose: Callable[[int], tuple[Model, Term]]
+
+
 def _choose(
-    data: Dataset, given: str | Recipe | None, model: VAE | None, objective: Term | None
-) -> tuple[str, Training, Callable[[int | None, int], tuple[VAE, Term]]]:
-    """What the run is called, how it is trained unless something else is asked for, and what makes its model."""
+    data: Dataset, given: str | Recipe | None, model: Model | None, objective: Term | None, latent: int | None
+) -> _Choice:
+    """What the run is called, the data as its model sees them, how it is trained by default, and what makes the model."""
     if (model is None) != (objective is None):
         raise SettingError("give model and objective together, or neither and a recipe")
     if model is not None and objective is not None:
         if given is not None:
             raise SettingError("give a recipe, or your own model and objective, not both")
+        if latent is not None:
+            raise SettingError("latent is for recipes; your own model has the size that you built it with")
         own = model, objective
-        return "custom", Training(), lambda latent, seed: own
+        return _Choice("custom", data, Training(), lambda seed: own)
     chosen = given if isinstance(given, Recipe) else recipe(given or default_recipe(data.name))
+    if latent is not None:
+        chosen = chosen.given(latent=latent)
+    seen = chosen.prepare(data)
 
-    def compose(latent: int | None, seed: int) -> tuple[VAE, Term]:
+    def compose(seed: int) -> tuple[Model, Term]:
         with torch.random.fork_rng([]):
             reseed(seed, "initialise")
-            return chosen.with_latent(latent).model.compose(data)
+            return chosen.compose(seen)
 
-    return chosen.name, chosen.training, compose
+    return _Choice(chosen.name, seen, chosen.training, compose)
 
 
-def _manifest(name: str, model: VAE, objective: Term, data: Dataset, config: Training, precision: str) -> dict[str, Any]:
+def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: Training, precision: str) -> dict[str, Any]:
     """What run.json says before the first step."""
     return {
         "recipe": name,
@@ -285,6 +334,7 @@ def _manifest(name: str, model: VAE, objective: Term, data: Dataset, config: Tra
             "fingerprint": data.fingerprint,
             "rows": {split: len(data.split(split)) for split in data.splits},
             "attribution": data.attribution,
+            "classes": 0 if data.train.context is None else data.train.context.shape[1],
         },
         "training": asdict(config),
         "precision": precision,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unveil.cli import options
 from unveil.errors import DataError, SettingError
-from unveil.recipes import RECIPES, default_recipe, recipe
+from unveil.recipes import RECIPES
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
@@ -30,11 +30,9 @@ def _start() -> None:
 
 def train(arguments: list[str]) -> int:
     """`unveil train`."""
-    first = options.parse(options.Train, "train", arguments)  # tells data and recipe, hence the defaults of the rest
-    chosen = recipe(first.recipe or default_recipe(first.data))
-    defaults = options.Train(recipe=first.recipe, training=chosen.training, model=chosen.model)
-    given = options.parse(options.Train, "train", arguments, defaults)
-    chosen = replace(chosen, model=given.model, training=given.training).with_latent(given.latent)
+    given, chosen = options.parse_train(arguments)
+    if given.latent is not None:
+        chosen = chosen.given(latent=given.latent)
     _start()
     import unveil
 
@@ -127,6 +125,7 @@ def _open(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, Dat
     run = unveil.open(path)
     facts = run.manifest["data"]
     found = run.load_data(data_dir) if data is None else unveil.load(data, data_dir=data_dir, measure=facts["measure"])
+    found = run.suited(found)
     check(run.model, found)
     return run, found
 
@@ -139,7 +138,7 @@ def sample(arguments: list[str]) -> int:
 
     kind = _kind(given.out, (".png", ".npy", ""))
     run = unveil.open(given.run)
-    x = run.model.sample(given.n, seed=given.seed, mean=given.mean)
+    x = run.model.sample(given.n, run.context(given.label, given.n), seed=given.seed, mean=given.mean)
     if kind != ".npy" and run.manifest["data"]["measure"] == "real":
         raise SettingError(f"samples of shape {tuple(x.shape[1:])} are no images; write them with --out samples.npy")
     from unveil import album
@@ -224,7 +223,7 @@ def _report(found: Nats) -> None:
     for name, figure in rows:
         print(f"{name:24}{figure}")
     if found.rate is None:
-        print("the posterior has no density, hence its rate is infinite and log p(x) has no estimate; refit a prior to sample")
+        print("the posterior has no density: its rate is infinite, and log p(x) has no estimate")
     if not found.normalised:
         print("gray values have no likelihood here: this is the expected -ELBO of the binarised image, seen in gray")
     if found.ess is not None and found.ess.value < 2:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
 from contextlib import redirect_stderr
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,7 +15,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from unveil.errors import SettingError
-from unveil.recipes import RECIPES, GaussianVae
+from unveil.recipes import RECIPES, Networks, Recipe, default_recipe, recipe
 from unveil.training.config import Training
 
 Split = Literal["train", "validation", "test"]
@@ -44,7 +45,7 @@ class Train:
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "real"] | None = None
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
-    model: GaussianVae = field(default_factory=GaussianVae)
+    model: Networks = field(default_factory=Networks)
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,14 @@ class Sample:
         seed: the same seed gives the same samples; without it, fresh ones.
         mean: give E[x|z], which is smoother to look at, instead of x.
         out: a .png sheet, a .npy array, or a folder for one .png each.
+        label: which class, where the model is conditioned on labels.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
     n: Annotated[int, arg(aliases=["-n"])] = 64
     seed: int | None = None
     mean: bool = False
+    label: int | None = None
     out: Path = Path("samples.png")
 
 
@@ -134,7 +137,7 @@ class Evaluate:
         split: which split of the data.
         data_dir: folder with MNIST's files.
         threads: CPU threads; 0 for as many as torch takes.
-        device: where to compute: cpu, cuda, cuda:1, mps.
+        device: where to compute: cpu, cuda, cuda:1.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
@@ -170,6 +173,28 @@ def parse(kind: type[Options], name: str, arguments: list[str], default: Options
         if end.code in (0, None):
             raise
         raise SettingError(f"{_one_line(said.getvalue())}; unveil {name} --help tells what it takes") from None
+
+
+def parse_train(arguments: list[str]) -> tuple[Train, Recipe]:
+    """The options of `unveil train`, whose defaults and `--model` settings are those of the recipe."""
+    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    scan.add_argument("--recipe", default=None)
+    try:
+        name = scan.parse_known_args(arguments)[0].recipe
+    except argparse.ArgumentError:
+        name = None  # tyro says it better
+    chosen = recipe(name or default_recipe(parse(Train, "train", _plain(arguments)).data))
+    kind = make_dataclass(
+        "Train", [("model", type(chosen.model), field(default=chosen.model))], bases=(Train,), frozen=True
+    )
+    kind.__doc__ = Train.__doc__
+    given = parse(kind, "train", arguments, kind(recipe=name, training=chosen.training))
+    return given, replace(chosen, model=given.model, training=given.training)
+
+
+def _plain(arguments: list[str]) -> list[str]:
+    """Without a wish for help, which is answered when the recipe is known."""
+    return [argument for argument in arguments if argument not in ("--help", "-h")]
 
 
 def _one_line(box: str) -> str:

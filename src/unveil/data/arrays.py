@@ -24,15 +24,10 @@ HELD_OUT = (0.1, 0.1)
 """Shares of the rows that become validation and test where the source does not say."""
 
 
-def reading_for(values: Tensor, measure: Measure | None, name: str) -> Reading:
+def reading_for(values: Tensor, measure: Measure | None, name: str, levels: int | None = None) -> Reading:
     """How stored values are read: bytes as binarised images unless asked otherwise, floats as real numbers."""
     if values.dtype == torch.uint8:
-        brightest = int(values.max())
-        levels = 1 if brightest <= 1 else 255  # zeros and ones are binary images already
-        if 1 < brightest < DARK:
-            log.warning(
-                "%s: the brightest of its bytes is %d of 255; multiply them if that is meant to be white", name, brightest
-            )
+        levels = levels or _levels(int(values.max()), name)
         readings: dict[str, Reading] = {"binary": Binarise(levels), "unit": Gray(levels)}
         if (measure or "binary") not in readings:
             raise DataError(f"{name} holds bytes, which are read as 'binary' or 'unit', not as {measure!r}")
@@ -40,6 +35,13 @@ def reading_for(values: Tensor, measure: Measure | None, name: str) -> Reading:
     if measure not in (None, "real"):
         raise DataError(f"{name} holds real numbers, which are read as 'real', not as {measure!r}; store bytes 0..255")
     return Plain()
+
+
+def _levels(brightest: int, name: str) -> int:
+    """Which byte stands for white, guessed from the brightest one."""
+    if 1 < brightest < DARK:
+        log.warning("%s: the brightest byte is %d of 255; multiply all if it stands for white", name, brightest)
+    return 1 if brightest <= 1 else 255  # zeros and ones are binary images already
 
 
 def as_values(array: Any, name: str) -> Tensor:
@@ -96,6 +98,7 @@ def from_arrays(
     labels: Any = None,
     name: str = "arrays",
     measure: Measure | None = None,
+    levels: int | None = None,
 ) -> Dataset:
     """A dataset from one array: a tenth each becomes validation and test, by a permutation that depends on N alone.
 
@@ -104,13 +107,14 @@ def from_arrays(
         labels: (N,) integers, or None.
         name: what messages and manifests call it.
         measure: 'binary' (the default for bytes), 'unit' or 'real' (the default for floats).
+        levels: the byte that stands for white; None for 255, or 1 where there are but zeros and ones.
 
     Raises:
         DataError: the arrays contradict each other, or hold what cannot be read.
     """
     stored = as_values(values, name)
     marks = None if labels is None else as_labels(labels, len(stored), name)
-    reading = reading_for(stored, measure, name)
+    reading = reading_for(stored, measure, name, levels)
     validation, test, train = carve(len(stored), *HELD_OUT)
     whole = Split("all", stored, marks, torch.arange(len(stored)), reading)
 

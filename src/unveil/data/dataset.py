@@ -16,7 +16,6 @@ from unveil.data.space import Space
 from unveil.errors import DataError
 from unveil.randomness import generator
 
-
 MOST_CLASSES = 10_000
 """Labels above this are no classes."""
 

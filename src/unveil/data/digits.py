@@ -8,7 +8,6 @@ import torch
 
 from unveil.data.arrays import from_arrays
 from unveil.data.dataset import Dataset
-from unveil.data.reading import Binarise, Gray
 from unveil.data.space import Measure
 
 ATTRIBUTION = "Optical Recognition of Handwritten Digits by E. Alpaydin and C. Kaynak, UCI repository, CC BY 4.0"
@@ -21,7 +20,4 @@ def load(measure: Measure | None = None) -> Dataset:
 
     images, labels = load_digits(return_X_y=True)
     pixels = torch.from_numpy(images).to(torch.uint8).view(-1, 1, 8, 8)
-    data = from_arrays(pixels, labels, name="digits", measure=measure)
-    reading = Gray(LEVELS) if data.space.measure == "unit" else Binarise(LEVELS)
-    train, validation, test = (replace(data.split(name), reading=reading) for name in data.splits)
-    return Dataset("digits", data.space, train, validation, test, ATTRIBUTION)
+    return replace(from_arrays(pixels, labels, "digits", measure, LEVELS), attribution=ATTRIBUTION)

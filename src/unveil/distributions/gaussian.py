@@ -11,7 +11,15 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints, register_kl
+from torch.distributions import (
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    constraints,
+    kl_divergence,
+    register_kl,
+)
 
 
 class DiagonalGaussian(Distribution):
@@ -89,3 +97,15 @@ def _divergence(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
     excess = q._sum(torch.addcmul(ratio.square(), gap, gap))
     widening = q._sum((q.log_scale - p.log_scale).expand_as(gap))
     return 0.5 * (excess - q.event_shape.numel()) - widening
+
+
+@register_kl(Independent, DiagonalGaussian)
+def _from_independent(q: Independent, p: DiagonalGaussian) -> Tensor:
+    if not isinstance(q.base_dist, Normal) or q.event_shape != p.event_shape:
+        raise NotImplementedError
+    return kl_divergence(DiagonalGaussian(q.base_dist.loc, q.base_dist.scale.log(), len(q.event_shape)), p)
+
+
+@register_kl(MultivariateNormal, DiagonalGaussian)
+def _from_full(q: MultivariateNormal, p: DiagonalGaussian) -> Tensor:
+    return kl_divergence(q, MultivariateNormal(p.loc, scale_tril=torch.diag_embed(p.stddev), validate_args=False))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from unveil.data import Batch
 from unveil.models import Model
 from unveil.objectives import MODEL, Term
+from unveil.part import resting
 from unveil.randomness import reseed
 
 
@@ -56,20 +58,9 @@ def bound(
     return {name: torch.cat(values) for name, values in found.items() if values}
 
 
-class in_evaluation:
+@contextmanager
+def in_evaluation(model: Model) -> Iterator[None]:
     """Within, every layer is in evaluation mode and the caller's random state is set aside."""
-
-    def __init__(self, model: Model) -> None:
-        self.modules = list(model.modules()) if isinstance(model, nn.Module) else []
-
-    def __enter__(self) -> None:
-        self.modes = [module.training for module in self.modules]
-        for module in self.modules:
-            module.training = False
-        self.fork = torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else [])
-        self.fork.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self.fork.__exit__(None, None, None)
-        for module, mode in zip(self.modules, self.modes, strict=True):
-            module.training = mode
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with resting(*([model] if isinstance(model, nn.Module) else [])), torch.random.fork_rng(devices):
+        yield

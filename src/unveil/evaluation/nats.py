@@ -19,9 +19,10 @@ from unveil.evaluation.machine import matrix_rate, operations
 from unveil.models import Model
 from unveil.randomness import reseed
 
-NUMBERS = 784 * 4_000
-"""Numbers of x decoded at a time: 4,000 small images, of 13 MB. Fewer cost more calls, more leave a CPU's cache: 1,000
-and 8,000 take a fifth longer. Convolutions of 32 channels stay below 2 GB."""
+ROWS = 4_000
+"""Most values of z decoded at a time. Fewer cost more calls, more leave the cache: 1,000 and 8,000 take a fifth longer."""
+NUMBERS = 784 * ROWS
+"""Most numbers of x decoded at a time: large images come in fewer rows, so that 32 channels of them stay below 2 GB."""
 
 
 class Watcher(Protocol):
@@ -163,7 +164,7 @@ def _pilot(model: Model, split: Split, samples: int, seed: int, device: torch.de
 
 def _rows(values: Tensor) -> int:
     """How many draws to decode at a time, for stored values (N, *event) or x alike."""
-    return max(1, NUMBERS // values[0].numel())
+    return max(1, min(ROWS, NUMBERS // values[0].numel()))
 
 
 def _blocks(split: Split, samples: int, seed: int, device: torch.device) -> Iterator[Batch]:

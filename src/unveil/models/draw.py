@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from unveil.data import Batch
+from unveil.data import Batch, Measure
 from unveil.models.latent import Gradient
+from unveil.part import Conditional
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,20 @@ class Draw:
         return values[0] if len(values) == 1 else (self.log_mass.exp() * values).sum(0)
 
 
+@runtime_checkable
 class Model(Protocol):
-    """What objectives, the loop, evaluation and generation know of a model."""
+    """What objectives, the loop, evaluation and generation know of a model.
+
+    Attributes:
+        prior: p(z), for a model with several layers that of the first one.
+    """
+
+    prior: Conditional
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """The measures of the spaces of x that it is for."""
+        ...
 
     @property
     def normalised(self) -> bool:
@@ -95,6 +108,10 @@ class Model(Protocol):
         """Its weights; models are modules."""
         ...
 
+    def to(self, device: Any) -> Any:
+        """Itself, moved."""
+        ...
+
     def draw(self, batch: Batch, samples: int = 1, gradient: Gradient = "pathwise") -> Draw:
         """`samples` draws of z for each example, carrying gradient as `gradient` says."""
         ...
@@ -103,8 +120,12 @@ class Model(Protocol):
         """(K, B) log p(x, z) for z (K, B, *latent)."""
         ...
 
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Distribution:
+        """q(z|x) for x (B, *event), for a model with several layers that of the first one."""
+        ...
+
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
-        """p(x|z) for z (*lead, *latent), batch shape lead."""
+        """p(x|z) for z (*lead, *latent), batch shape lead; a model with several layers takes the rest at their means."""
         ...
 
     def sample(self, n: int, context: Tensor | None = None, seed: int | None = None, mean: bool = False) -> Tensor:

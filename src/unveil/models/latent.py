@@ -16,12 +16,13 @@ from torch.distributions import Distribution, kl_divergence
 
 from unveil.errors import SettingError
 
-Gradient = Literal["pathwise", "sticking", "score"]
+Gradient = Literal["pathwise", "sticking", "dreg", "score"]
 """How z depends on the posterior's parameters.
 
 'pathwise': z is reparameterised, and log q(z|x) carries the gradient of its parameters as well.
 'sticking': z is reparameterised, and log q(z|x) reads its parameters as constants, which leaves the gradient of a bound
 unbiased and takes away its variance where q is exact ('sticking the landing').
+'dreg': the same draw; the importance weights enter the gradient a second time, which is the objective's half.
 'score': z carries no gradient; the objective takes it from log q(z|x).
 
 Source: Roeder et al. 2017, Sticking the Landing, arXiv:1703.09194.
@@ -67,7 +68,7 @@ def latent(posterior: Distribution, samples: int, gradient: Gradient) -> tuple[T
         return z, lambda: posterior.log_prob(z)
     if not posterior.has_rsample:
         raise SettingError(f"draws of {name} carry no gradient; train it by ScoreFunction(), or relax the posterior")
-    if gradient == "sticking":
+    if gradient in ("sticking", "dreg"):
         if not isinstance(posterior, Detachable):
             raise SettingError(f"{name} cannot stick the landing: it has no detach(); take the pathwise gradient")
         z, fixed = posterior.rsample(shape), posterior.detach()

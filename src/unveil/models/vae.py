@@ -15,8 +15,8 @@ from unveil.distributions import Delta
 from unveil.errors import SettingError
 from unveil.models.draw import Draw
 from unveil.models.latent import Gradient, Refinable, divergence, latent
-from unveil.part import Conditional, Likelihood, Part
-from unveil.randomness import key
+from unveil.part import Conditional, Likelihood, Part, resting
+from unveil.randomness import reseed
 
 CHUNK = 500
 """Samples decoded at a time, so that memory does not grow with how many are asked for."""
@@ -133,14 +133,12 @@ class VAE(Part):
         device = next(self.parameters()).device
         whole = None if context is None else context.to(device).expand(n, -1)
         forked = [] if device.type != "cuda" else [device]
-        with torch.random.fork_rng(forked) if seed is not None else nullcontext():
+        with resting(self), torch.random.fork_rng(forked) if seed is not None else nullcontext():
             if seed is not None:
-                torch.manual_seed(key(seed, "sample"))
-            parts = []
-            for start in range(0, n, CHUNK):
-                count = min(CHUNK, n - start)
-                given = None if whole is None else whole[start : start + count]
-                prior = self.prior(None, given)
-                output = self.decode(prior.sample(torch.Size([] if prior.batch_shape else [count])), given)
-                parts.append(output.mean if mean else output.sample())
-            return torch.cat(parts)
+                reseed(seed, "sample", device=device)
+            # all of z first, so that means and samples of a seed are those of the same z
+            prior = self.prior(None, whole)
+            z = prior.sample(torch.Size([] if prior.batch_shape else [n]))
+            given = [None] * n if whole is None else whole.split(CHUNK)
+            outputs = (self.decode(part, context) for part, context in zip(z.split(CHUNK), given, strict=False))
+            return torch.cat([output.mean if mean else output.sample() for output in outputs])

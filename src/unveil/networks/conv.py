@@ -32,9 +32,7 @@ class ConvEncoder(nn.Module):
         context: C of a context (N, C), given to the linear layer; 0 for none.
     """
 
-    def __init__(
-        self, inputs: Sequence[int], channels: Sequence[int], outputs: Sequence[int], context: int = 0
-    ) -> None:
+    def __init__(self, inputs: Sequence[int], channels: Sequence[int], outputs: Sequence[int], context: int = 0) -> None:
         super().__init__()
         self.inputs, self.channels, self.outputs = tuple(inputs), tuple(channels), tuple(outputs)
         self.context = context
@@ -64,9 +62,7 @@ class ConvDecoder(nn.Module):
     Source: Odena et al. 2016, Deconvolution and Checkerboard Artifacts, doi:10.23915/distill.00003.
     """
 
-    def __init__(
-        self, inputs: Sequence[int], channels: Sequence[int], outputs: Sequence[int], context: int = 0
-    ) -> None:
+    def __init__(self, inputs: Sequence[int], channels: Sequence[int], outputs: Sequence[int], context: int = 0) -> None:
         super().__init__()
         self.inputs, self.channels, self.outputs = tuple(inputs), tuple(channels), tuple(outputs)
         self.context = context
@@ -80,7 +76,9 @@ class ConvDecoder(nn.Module):
         self.bias = nn.Parameter(torch.zeros(self.outputs))  # for each pixel: most pixels of a digit are always black
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        h = F.silu(self.first(beside(z.flatten(1), context, self.context))).unflatten(1, (self.channels[0], *self._sizes[0]))
+        h = F.silu(self.first(beside(z.flatten(1), context, self.context))).unflatten(
+            1, (self.channels[0], *self._sizes[0])
+        )
         for layer, size in zip(self.layers, self._sizes[1:], strict=True):
             h = F.silu(layer(F.interpolate(h, size=size, mode="nearest")))
         return self.last(h) + self.bias

@@ -31,7 +31,7 @@ def beside(x: Tensor, context: Tensor | None, size: int) -> Tensor:
     """
     given = 0 if context is None else context.shape[-1]
     if given != size:
-        raise SettingError(f"a context of {given} numbers came to a network built for {size}; build it with context={given}")
+        raise SettingError(f"a context of {given} numbers came to a network built for {size}; give with context={given}")
     return x if context is None else torch.cat([x, context.to(x.dtype)], -1)
 
 

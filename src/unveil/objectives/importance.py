@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from unveil.errors import SettingError
-from unveil.models import Draw, Model
+from unveil.models import Draw, Gradient, Model
 from unveil.objectives.term import Term
 
 
@@ -23,7 +21,7 @@ class Iwae(Term):
 
     Args:
         samples: K, at least 1.
-        estimator: of the gradient: 'pathwise', 'sticking' or 'dreg' (doubly reparameterised, whose signal does not fade as K grows).
+        gradient: 'pathwise', 'sticking', or 'dreg' (doubly reparameterised, whose signal does not fade as K grows).
 
     Returns:
         Nats per example, (B,).
@@ -35,17 +33,16 @@ class Iwae(Term):
     Reparameterized Gradient Estimators, arXiv:1810.04152.
     """
 
-    def __init__(self, samples: int, estimator: Literal["pathwise", "sticking", "dreg"] = "pathwise") -> None:
+    def __init__(self, samples: int, gradient: Gradient = "pathwise") -> None:
         super().__init__()
         if samples < 1:
             raise SettingError(f"a bound cannot have {samples} samples; give at least 1")
-        self.samples, self.estimator = samples, estimator
-        self.gradient = "pathwise" if estimator == "pathwise" else "sticking"
+        self.samples, self.gradient = samples, gradient
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
         log_w = draw.log_w + draw.log_mass
         bound = torch.logsumexp(log_w, 0)
-        return -(doubly_reparameterised(draw, log_w, bound) if self.estimator == "dreg" else bound)
+        return -(doubly_reparameterised(draw, log_w, bound) if self.gradient == "dreg" else bound)
 
 
 def doubly_reparameterised(draw: Draw, log_w: Tensor, bound: Tensor) -> Tensor:

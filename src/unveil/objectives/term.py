@@ -102,11 +102,11 @@ def _total(losses: list[Any]) -> Tensor:
 
 
 def _agreed(terms: Sequence[Term], attribute: str, what: str) -> Any:
-    wanted = {type(term).__name__: getattr(term, attribute) for term in terms if getattr(term, attribute) is not None}
-    if len(set(wanted.values())) > 1:
-        needs = ", ".join(f"{name} {value}" for name, value in wanted.items())
+    wanted = [(type(term).__name__, value) for term in terms if (value := getattr(term, attribute)) is not None]
+    if len({value for _, value in wanted}) > 1:
+        needs = ", ".join(f"{name} {value}" for name, value in wanted)
         raise SettingError(f"these terms want different {what} and cannot be added: {needs}")
-    return next(iter(wanted.values()), None)
+    return wanted[0][1] if wanted else None
 
 
 class Scaled(Term):

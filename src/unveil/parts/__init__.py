@@ -2,10 +2,11 @@
 
 from unveil.parts.heads import Bernoulli, CrossEntropy, Gaussian, Head, Isotropic, bounded, likelihood_for
 from unveil.parts.net import Net
-from unveil.parts.priors import Standard
+from unveil.parts.priors import Conditioned, Standard
 
 __all__ = [
     "Bernoulli",
+    "Conditioned",
     "CrossEntropy",
     "Gaussian",
     "Head",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from math import log
+from math import atanh, inf, log
 from typing import ClassVar
 
 import torch
@@ -40,6 +40,10 @@ class Head(Part):
     def forward(self, parameters: Tensor) -> Distribution:
         """The distribution with `parameters` (*lead, ...); its batch shape is lead."""
 
+    def needs(self, event_shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of the parameters for one event of `event_shape`: what the network is to give."""
+        return tuple(event_shape)
+
     def start(self, mean: Tensor) -> Tensor | None:
         """Parameters around which a fresh likelihood should begin, given the data's mean (*event); None: anywhere."""
         return None
@@ -70,6 +74,9 @@ class Gaussian(Head):
             raise SettingError(f"Gaussian{self.event_shape} takes parameters of shape {needed}; the network gave {given}")
         return DiagonalGaussian(mean, bounded(0.5 * log_variance, 0.5 * BOUND), dims)
 
+    def needs(self, event_shape: Sequence[int]) -> tuple[int, ...]:
+        return (2 * event_shape[0], *event_shape[1:])
+
     def start(self, mean: Tensor) -> Tensor:
         return torch.cat([mean, torch.zeros_like(mean)])
 
@@ -87,10 +94,13 @@ class Isotropic(Head):
 
     def __init__(self, event_dims: int = 1, scale: float = 1.0, learned: bool = True) -> None:
         super().__init__()
-        if not scale > 0:
+        if not 0 < scale < inf:
             raise SettingError(f"a Gaussian cannot have scale {scale}; give a positive one")
+        if learned and not abs(2 * log(scale)) < 0.95 * BOUND:
+            raise SettingError(f"a learned scale cannot begin at {scale}; bring x to a scale between 0.01 and 100 first")
         self.event_dims, self.scale, self.learned = event_dims, scale, learned
-        self.log_variance = nn.Parameter(torch.tensor(2 * log(scale)), requires_grad=learned)
+        start = BOUND * atanh(2 * log(scale) / BOUND) if learned else 2 * log(scale)  # the bound undone
+        self.log_variance = nn.Parameter(torch.tensor(start), requires_grad=learned)
 
     def forward(self, parameters: Tensor) -> Distribution:
         log_variance = bounded(self.log_variance) if self.learned else self.log_variance

@@ -36,9 +36,7 @@ class Net(Part):
         self.network = network
         self.head = head
 
-    def forward(
-        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
-    ) -> Distribution:
+    def forward(self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1) -> Distribution:
         if given is None:
             raise SettingError("this conditional is a network and needs something given; a prior without is Standard()")
         lead = given.shape[:leading]

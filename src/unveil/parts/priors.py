@@ -30,9 +30,7 @@ class Standard(Part):
             raise SettingError(f"a prior over shape {self.event_shape} has no dimensions; give positive numbers")
         self.register_buffer("zeros", torch.zeros(self.event_shape))
 
-    def forward(
-        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
-    ) -> Distribution:
+    def forward(self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1) -> Distribution:
         return DiagonalGaussian(self.zeros, self.zeros, len(self.event_shape))
 
 
@@ -48,9 +46,7 @@ class Conditioned(Part):
         super().__init__()
         self.network, self.head = network, head
 
-    def forward(
-        self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1
-    ) -> Distribution:
+    def forward(self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1) -> Distribution:
         if context is None:
             raise SettingError("a conditioned prior needs a context; load the data with one, or take Standard()")
         distribution: Distribution = self.head(self.network(context))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,18 @@ def flush_folder(path: Path) -> None:
             os.close(handle)
 
 
+def plain(content: Any) -> Any:
+    """The same with None for numbers that JSON does not have: those that are not finite."""
+    if isinstance(content, dict):
+        return {name: plain(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    return None if isinstance(content, float) and not isfinite(content) else content
+
+
 def write_json(path: Path, content: Any) -> None:
-    """JSON that a person can read; numbers that JSON does not have are an error."""
-    write(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    """JSON that a person can read."""
+    write(path, (json.dumps(plain(content), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

@@ -49,10 +49,10 @@ class RunFolder:
         Raises:
             RunError: it exists, or cannot be made.
         """
-        if self.path.exists() and not resume:
-            raise RunError(f"{self.path} exists; go on with it by --resume, or name another --out")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=resume)
+        except FileExistsError:
+            raise RunError(f"{self.path} exists; go on with it by --resume, or name another --out") from None
         except OSError as error:
             raise RunError(f"{self.path} cannot be made: {error.strerror}; name another --out") from None
 
@@ -121,7 +121,7 @@ class RunFolder:
         """Add a line to a .jsonl file and flush it to disk."""
         try:
             with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(json.dumps(files.plain(record), allow_nan=False) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -1,4 +1,7 @@
-"""One process to a run folder: a lock file that names its owner, and is cleared when its owner is gone."""
+"""One process to a run folder: a file that the operating system locks, and unlocks when its owner dies.
+
+What the file says is for people alone; nobody is refused because of it.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from unveil.errors import RunError
-
-
-def alive(process: int) -> bool:
-    """Whether a process of that number runs on this machine."""
-    if os.name == "nt":  # os.kill(pid, 0) ends the process there
-        import ctypes
-
-        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, process)  # type: ignore[attr-defined]
-        if handle:
-            ctypes.windll.kernel32.CloseHandle(handle)  # type: ignore[attr-defined]
-        return bool(handle)
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 @contextmanager
@@ -35,53 +21,58 @@ def held(path: Path) -> Iterator[None]:
     """Hold the lock file `path` within.
 
     Raises:
-        RunError: another living process holds it; the message names it.
+        RunError: another process holds it; the message names that one.
     """
-    mine = json.dumps({"process": os.getpid(), "host": socket.gethostname()})
-    for _ in range(3):
-        try:
-            _claim(path, mine)
-            break
-        except FileExistsError:
-            owner = _owner(path)
-            if owner is not None and (owner["host"] != socket.gethostname() or alive(owner["process"])):
-                where = f"process {owner['process']} on {owner['host']}"
-                raise RunError(f"{path.parent} is in use by {where}; wait for it, or name another --out") from None
-            _clear(path)
-        except OSError as error:
-            raise RunError(f"{path.parent} cannot be written to: {error.strerror}; name another --out") from None
-    else:
-        raise RunError(f"{path.parent} is being taken by another process; wait for it, or name another --out")
+    try:
+        file = _claimed(path)
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
+    except OSError as error:
+        raise RunError(f"{path.parent} cannot be locked: {error.strerror}; name another --out") from None
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if os.name == "posix":  # elsewhere an open file cannot be removed
+            path.unlink(missing_ok=True)
+        file.close()
 
 
-def _claim(path: Path, content: str) -> None:
-    """Put the lock there, with its content from the first moment on; FileExistsError where one is."""
-    temporary = path.with_name(f".lock.{os.getpid()}.tmp")
+def _claimed(path: Path) -> IO[str]:
+    """The open and locked file."""
+    while True:
+        file = path.open("a+")
+        if not _lock(file):
+            file.seek(0)
+            owner = _owner(file.read())
+            file.close()
+            raise RunError(f"{path.parent} is in use by {owner}; wait for it, or name another --out")
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # its last owner removed it between our opening and our locking: this one guards nothing
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether the file could be locked; a process that dies lets go by itself."""
     try:
-        temporary.write_text(content)
-        try:
-            os.link(temporary, path)
-        except (AttributeError, PermissionError, NotImplementedError):  # a file system without hard links
-            with path.open("x") as file:
-                file.write(content)
-    finally:
-        temporary.unlink(missing_ok=True)
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            file.seek(1 << 20)  # a byte that nobody reads: locked ones cannot be
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
 
 
-def _clear(path: Path) -> None:
+def _owner(content: str) -> str:
     try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"{path} is no lock that can be cleared: {error.strerror}; remove it") from None
-
-
-def _owner(path: Path) -> dict | None:
-    try:
-        owner = json.loads(path.read_text())
-        return {"process": int(owner["process"]), "host": str(owner["host"])}
-    except (OSError, ValueError, TypeError, KeyError):
-        return None  # written by nobody who still lives: a lock is one small write
+        owner = json.loads(content)
+        return f"process {owner['process']} on {owner['host']}"
+    except (ValueError, TypeError, KeyError):
+        return "another process"

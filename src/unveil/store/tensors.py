@@ -14,9 +14,18 @@ from unveil.store.files import sha256, write
 
 def save(path: Path, tensors: dict[str, Tensor]) -> str:
     """Write named tensors; returns the SHA-256 of the file."""
-    content = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    content = _content(tensors)
     write(path, content)
     return sha256(content)
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """The SHA-256 of the file that `save` would write."""
+    return sha256(_content(tensors))
+
+
+def _content(tensors: dict[str, Tensor]) -> bytes:
+    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
 
 
 def load(path: Path, digest: str) -> dict[str, Tensor]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
+from typing import Literal, get_args
 
-from unveil.errors import SettingError
+from unveil.errors import SettingError, unknown
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -27,7 +27,7 @@ class Training:
         validate_every: epochs between looks at the validation split; 0 for none.
         checkpoint_every: epochs between checkpoints; 0 for one at the end alone.
         seed: everything random is a function of it.
-        device: where to train: cpu, cuda, cuda:1, mps.
+        device: where to train: cpu, cuda, cuda:1.
         threads: CPU threads; 0 for as many as torch takes.
         precision: of the matrix products in training; 'auto' is bfloat16 where the machine has instructions for it.
             Evaluation is always in float32.
@@ -54,6 +54,9 @@ class Training:
             _require(self, name, isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
         for name in ("validate_every", "checkpoint_every", "threads", "seed"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
+        for name, known in (("schedule", Schedule), ("precision", Precision)):
+            if getattr(self, name) not in get_args(known):
+                raise unknown(name, str(getattr(self, name)), get_args(known))
         _require(self, "warmup", 0 <= self.warmup < 1, "a share of all steps, at least 0 and below 1")
         _require(self, "average", 0 <= self.average < 1, "at least 0 and below 1")
 

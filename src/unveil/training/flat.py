@@ -41,8 +41,9 @@ class Flat:
         if len({parameter.dtype for parameter in trained}) > 1:
             raise SettingError("the model mixes parameters of several types; bring it to one by model.float()")
         lowered = {id(p) for layer in module.modules() if isinstance(layer, PRODUCTS) for p in layer.parameters()}
-        # those with a shadow come first, so that one copy refreshes it
-        self.parameters = sorted(trained, key=lambda parameter: low is None or id(parameter) not in lowered)
+        # those with a shadow come first, so that one copy refreshes it; in full precision too, so that a checkpoint means
+        # the same weights in both
+        self.parameters = sorted(trained, key=lambda parameter: id(parameter) not in lowered)
         self._sizes = [parameter.numel() for parameter in self.parameters]
         self._shadowed = 0 if low is None else sum(id(parameter) in lowered for parameter in self.parameters)
         self.values = torch.cat([parameter.detach().flatten() for parameter in self.parameters])

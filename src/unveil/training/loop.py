@@ -113,7 +113,7 @@ def fit(
             finished = trainer.go(stop)
             return trainer.settle(finished)
     except BaseException as error:
-        if isinstance(error, DivergedError) and trainer.state.best:
+        if isinstance(error, DivergedError) and trainer.state.optimiser.count > 0:
             error.outcome = trainer.settle(False, look=False)
         else:
             trainer.state.flat.release()  # full precision and memory of its own, whatever went wrong

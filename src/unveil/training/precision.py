@@ -21,7 +21,7 @@ def device_for(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise SettingError(f"there is no device {name!r} on this machine ({reason}); use cpu, cuda or mps") from None
+        raise SettingError(f"there is no device {name!r} on this machine ({reason}); use cpu or cuda") from None
     return device
 
 

@@ -31,7 +31,8 @@ class State:
         self.average = Average(self.flat, decay)
         self.optimiser = GuardedAdam(self.flat, clip)
         self.tally = tally
-        self.buffers = dict(module.named_buffers())
+        frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
+        self.buffers = {**dict(module.named_buffers()), **frozen}
         self.step = 0
         self.best: dict[str, Tensor] = {}
         self.best_value: float | None = None

@@ -28,7 +28,7 @@ class Tally:
 
     def read(self) -> tuple[dict[str, float], list[int]]:
         """Means over the finite steps by name (nan when there was none), and the places of those that were lost."""
-        rows = self.rows.double().cpu()
+        rows = self.rows.cpu().double()
         finite = rows[:, -1] == 1
         means = rows[finite, :-1].mean(0).tolist()
         return dict(zip(self.names, means, strict=True)), (~finite).nonzero().flatten().tolist()

@@ -1,0 +1,64 @@
+"""The variational autoencoder and its bounds: what changes is the objective, and for some the weight of a term."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from unveil.data import Dataset
+from unveil.objectives import Distortion, Iwae, Rate
+from unveil.recipes.recipe import RECIPES, Composition, Networks, register
+from unveil.training.config import Training
+
+KINGMA = "Kingma & Welling 2014, arXiv:1312.6114"
+
+
+@register("vae", "the variational autoencoder, with a likelihood that fits the data", KINGMA)
+def vae(data: Dataset, networks: Networks) -> Composition:
+    """The variational autoencoder."""
+    return networks.vae(data), Distortion() + networks.warm(Rate())
+
+
+RECIPES["mnist"] = replace(
+    RECIPES["vae"].given(latent=40, kl_warmup=10.0),
+    name="mnist",
+    summary="a latent space of 40 dimensions between gated layers: good nats in minutes",
+    source=f"{KINGMA}; network as in Tomczak & Welling 2018, arXiv:1705.07120",
+    training=Training(epochs=65, learning_rate=3e-3, average=0.999),
+)
+RECIPES["mnist-2d"] = replace(
+    RECIPES["vae"].given(latent=2, hidden=(512, 256, 128), activation="silu", kl_warmup=0.0),
+    name="mnist-2d",
+    summary="two latent dimensions: a plane to look at",
+    training=Training(epochs=18, learning_rate=5e-3),
+)
+
+
+@register(
+    "cvae",
+    "conditioned on the label: ask for a digit by sample --label 7",
+    "Sohn et al. 2015, Learning Structured Output Representation using Deep Conditional Generative Models",
+    labels=True,
+)
+def cvae(data: Dataset, networks: Networks) -> Composition:
+    """Posterior and likelihood see the label as well."""
+    return networks.vae(data), Distortion() + networks.warm(Rate())
+
+
+@register("beta-vae", "a rate that counts beta times", "Higgins et al. 2017, beta-VAE, ICLR")
+def beta_vae(data: Dataset, networks: Networks, beta: float = 4.0) -> Composition:
+    """The VAE with a weighted rate.
+
+    Attributes:
+        beta: weight of the rate; 1 for the ELBO.
+    """
+    return networks.vae(data), Distortion() + networks.warm(beta * Rate())
+
+
+@register("iwae", "a tighter bound from several weighted draws", "Burda et al. 2016, arXiv:1509.00519", kl_warmup=0.0)
+def iwae(data: Dataset, networks: Networks, samples: int = 5) -> Composition:
+    """The importance-weighted autoencoder.
+
+    Attributes:
+        samples: K, draws for each example.
+    """
+    return networks.vae(data), Iwae(samples, "dreg")
