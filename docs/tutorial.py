@@ -429,7 +429,7 @@ assert abs(excess) < 4 * stderr
 objectives = {"ELBO": Distortion() + Rate(), "beta": Distortion() + 4 * Rate(), "importance-weighted": Iwae(5)}
 batch, t = next(data.test.batches(1_000, seed=0)), torch.tensor(0.0)
 with torch.no_grad():
-    losses = {name: term(run.model.draw(batch, term.samples), run.model, t) for name, term in objectives.items()}
+    losses = {name: term(run.model.draw(batch, term.samples or 1), run.model, t) for name, term in objectives.items()}
 for name, loss in losses.items():
     print(f"{name:20} {Figure.over(loss)}")
 tighter = Figure.over(losses["ELBO"] - losses["importance-weighted"])

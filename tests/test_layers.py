@@ -22,6 +22,7 @@ ORDER = [
     {"recipes", "pictures"},
     {"album", "preflight"},
     {"run"},
+    {"refit"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

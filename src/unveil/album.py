@@ -40,7 +40,8 @@ def reconstructions(model: Model, split: Split, path: Path, count: int = 40, col
 
 def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     encoded = generation.encode(model, data.test)
-    plane = generation.plane(model, encoded.mean)
+    context = None if data.test.context is None else data.test.context[0]
+    plane = generation.plane(model, encoded.mean.flatten(1), context)
     names = axis_names(plane)
     explained = f"{sum(plane.explained):.0%} of the variance of the posterior means"
     how = (
@@ -49,10 +50,11 @@ def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folde
         else f"posterior means of {len(data.test):,} test examples"
     )
     labels = None if encoded.label is None else encoded.label.numpy()
-    points = plane.coordinates(encoded.mean)
+    points = plane.coordinates(encoded.mean.flatten(1))
     figure = pictures.latent_plane(points.numpy(), labels, f"{data.name} in the latent plane", how, names)
     yield pictures.save(figure, folder / "latent_plane.png")
-    if data.space.is_image:
+    # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
+    if data.space.is_image and data.test.context is None and encoded.mean.dim() == 2:
         yield _manifold(model, plane, names, folder / "manifold.png")
 
 
@@ -79,9 +81,9 @@ def _images(model: Model, data: Dataset, records: Sequence[dict[str, Any]], fold
     yield samples(x, folder / "samples.png")
 
 
-def samples(images: Tensor, path: Path) -> Path:
-    """A sheet of images (N, C, H, W)."""
-    return pictures.save_sheet(images.cpu().numpy(), path)
+def samples(images: Tensor, path: Path, columns: int | None = None) -> Path:
+    """A sheet of images (N, C, H, W); about square unless `columns` says otherwise."""
+    return pictures.save_sheet(images.cpu().numpy(), path, columns)
 
 
 def _curves(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:

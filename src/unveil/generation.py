@@ -52,16 +52,18 @@ def encode(model: Model, split: Split) -> Encoded:
 
 
 @torch.no_grad()
-def decode(model: Model, z: Tensor) -> Tensor:
-    """(N, *event) E[x|z] for z (N, D)."""
+def decode(model: Model, z: Tensor, context: Tensor | None = None) -> Tensor:
+    """(N, *event) E[x|z] for z (N, *latent), given `context` (N, C) where the model is conditioned on one."""
     device = next(model.parameters()).device
+    given = [None] * len(z) if context is None else context.to(device).split(CHUNK)
     with in_evaluation(model):
-        return torch.cat([model.decode(part.to(device)).mean.cpu() for part in z.split(CHUNK)])
+        parts = zip(z.split(CHUNK), given, strict=False)
+        return torch.cat([model.decode(part.to(device), beside).mean.cpu() for part, beside in parts])
 
 
 def reconstruct(model: Model, split: Split) -> Tensor:
     """(N, *event) E[x|z] at the posterior mean of every example."""
-    return decode(model, encode(model, split).mean)
+    return decode(model, encode(model, split).mean, split.context)
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,11 @@ class Plane:
 
 
 @torch.no_grad()
-def plane(model: Model, means: Tensor, draws: int = 100_000) -> Plane:
+def plane(model: Model, means: Tensor, context: Tensor | None = None, draws: int = 20_000) -> Plane:
     """The latent plane itself where z has two dimensions, else that of the two principal directions of `means` (N, D).
 
-    The other directions are held at the mean. A latent line is embedded in a plane whose second coordinate is zero.
+    The other directions are held at the mean. A latent line is embedded in a plane whose second coordinate is zero. A
+    prior that is conditioned is taken given `context` (C,).
     """
     size = means.shape[1]
     origin, spread = means.mean(0), means.var(0, correction=0).sum().clamp(min=1e-12)
@@ -114,8 +117,10 @@ def plane(model: Model, means: Tensor, draws: int = 100_000) -> Plane:
         axes = torch.cat([axes, torch.zeros(2 - len(axes), size)])  # a single example spans no plane
     explained = ((means - origin) @ axes.T).var(0, correction=0) / spread
     with in_evaluation(model):
-        reseed(0, "plane", device=next(model.parameters()).device)
-        prior = model.prior().sample(torch.Size([draws])).cpu()
+        device = next(model.parameters()).device
+        reseed(0, "plane", device=device)
+        given = None if context is None else context.to(device).expand(1, -1)
+        prior = model.prior(None, given).sample(torch.Size([draws])).reshape(draws, -1).cpu()
     quantiles = ((prior - origin) @ axes.T).sort(0).values
     return Plane(origin, axes, size > 2, (float(explained[0]), float(explained[1])), quantiles)
 

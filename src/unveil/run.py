@@ -271,7 +271,7 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     both = nn.ModuleDict(modules)
     fill(both, folder.model(), str(folder.path / "model.safetensors"))
     model, objective = modules["model"].eval(), modules["objective"].eval()
-    if not isinstance(model, nn.Module) or not isinstance(model, Model) or not isinstance(objective, Term):
+    if not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
     return Run(model, objective, manifest, folder.path)
 

@@ -10,6 +10,7 @@ COMMANDS = {
     "sample": "call a trained model: unveil sample RUN -n 64 --out x.png",
     "encode": "write the posteriors of data: unveil encode RUN mnist --out z.npz",
     "reconstruct": "draw data over their reconstructions: unveil reconstruct RUN --out x.png",
+    "refit-prior": "fit a new prior to a trained model: unveil refit-prior RUN --prior mixture",
     "evaluate": "say how good a model is, in nats: unveil evaluate RUN",
     "recipes": "list the ready-made compositions",
 }
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise unknown("command", name, COMMANDS)
         from unveil.cli import commands
 
-        code: int = getattr(commands, name)(rest)
+        code: int = getattr(commands, name.replace("-", "_"))(rest)
         return code
     except UnveilError as error:
         print(f"unveil: {error}", file=sys.stderr)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,20 +48,27 @@ def train(arguments: list[str]) -> int:
 
 def _train(data: Dataset, chosen: object, out: Path | None, resume: bool = False) -> tuple[Run, int]:
     """Train with a bar and draw the pictures; the exit code says whether somebody stopped it."""
-    from unveil import album
-    from unveil.cli.progress import TrainingBar, say
     from unveil.recipes import Recipe
     from unveil.run import train
 
     assert isinstance(chosen, Recipe)
+    work = partial(train, data, recipe=chosen, out=out, resume=resume)
+    return _watched(data, work, "what was trained so far is saved. Go on with --resume")
+
+
+def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run, int]:
+    """Do work that trains, with a bar, and draw its pictures; the exit code says whether somebody stopped it."""
+    from unveil import album
+    from unveil.cli.progress import TrainingBar, say
+
     bar = TrainingBar("cross-entropy + KL" if data.space.measure == "unit" else "-ELBO")
     try:
-        run = train(data, recipe=chosen, out=out, resume=resume, monitor=bar)
+        run = work(monitor=bar)
     finally:
         bar.close()
     outcome = run.manifest["outcome"]
     if not outcome["finished"]:
-        say(f"stopped after {outcome['steps']} steps; what was trained so far is saved. Go on with --resume")
+        say(f"stopped after {outcome['steps']} steps; {stopped}")
     assert run.path is not None
     album.draw(run.model, data, run.metrics(), run.path / "pictures")
     return run, 0 if outcome["finished"] else INTERRUPTED
@@ -100,7 +109,7 @@ What you have now, in {place}:
   a generative model of {data.name}: it draws a point in a plane and turns it into a picture;
   pictures/latent_plane.png     where the model puts {len(data.test):,} test images it never learnt from
   pictures/manifold.png         what it makes of each point of the plane
-  pictures/samples.png          images that it invented
+  pictures/samples.png          images that it invented, as means: E[x|z] for z from the prior
   pictures/reconstructions.png  originals, each over what is left of it after two numbers
   pictures/curves.png           how training went
 It needs {found.nll.value:.1f} ± {found.nll.stderr:.1f} nats for a test image; lower is better.
@@ -187,6 +196,22 @@ def reconstruct(arguments: list[str]) -> int:
     album.reconstructions(run.model, data.split(given.split), given.out, given.n)
     print(f"originals over reconstructions in {given.out}")
     return 0
+
+
+def refit_prior(arguments: list[str]) -> int:
+    """`unveil refit-prior`."""
+    given = options.parse(options.RefitPrior, "refit-prior", arguments)
+    _start()
+    import unveil
+    from unveil import refit
+
+    run = unveil.open(given.run)
+    refit.require(given.prior)
+    data = run.load_data(given.data_dir)
+    work = partial(refit.refit_prior, run, given.prior, out=given.out, training=given.training)
+    refitted, code = _watched(data, work, "the prior as it was then is saved")
+    print(f"the model with its new prior is in {refitted.path}, its pictures in {refitted.path}/pictures")
+    return code
 
 
 def evaluate(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from unveil.errors import SettingError
 from unveil.recipes import RECIPES, Networks, Recipe, default_recipe, recipe
+from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
 
 Split = Literal["train", "validation", "test"]
@@ -122,6 +123,25 @@ class Reconstruct:
     n: Annotated[int, arg(aliases=["-n"])] = 40
     split: Split = "test"
     data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class RefitPrior:
+    """Fit a new prior to the encodings of a trained model, whose other weights stay, and leave a new run folder.
+
+    Attributes:
+        run: a run folder.
+        prior: mixture, vamp, coupling, maf, spline or two-stage; nats with the last are bounds.
+        out: the new run folder; without it, RUN-PRIOR, or RUN-PRIOR-2 where that exists.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        training: how to train.
+    """
+
+    run: Positional[Annotated[Path, arg(metavar="RUN")]]
+    prior: str
+    out: Path | None = None
+    data_dir: Path | None = None
+    training: OmitArgPrefixes[Training] = REFIT
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from unveil.data.arrays import from_arrays
 from unveil.data.batch import Batch
+from unveil.data.columns import Column, column
 from unveil.data.dataset import Dataset, Split
 from unveil.data.feed import Feed
 from unveil.data.load import NAMED, load
@@ -14,6 +15,7 @@ __all__ = [
     "NAMED",
     "Batch",
     "Binarise",
+    "Column",
     "Dataset",
     "Feed",
     "Gray",
@@ -23,6 +25,7 @@ __all__ = [
     "Reading",
     "Space",
     "Split",
+    "column",
     "from_arrays",
     "load",
 ]

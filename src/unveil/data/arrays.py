@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.data.columns import check_columns
 from unveil.data.dataset import Dataset, Split, carve
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
@@ -20,21 +21,32 @@ log = logging.getLogger(__name__)
 
 DARK = 64
 """Images whose brightest byte is below this one are probably stored on another scale."""
+LARGEST = 2**24
+"""The largest count: float32 holds no larger whole number exactly."""
 HELD_OUT = (0.1, 0.1)
 """Shares of the rows that become validation and test where the source does not say."""
 
 
 def reading_for(values: Tensor, measure: Measure | None, name: str, levels: int | None = None) -> Reading:
     """How stored values are read: bytes as binarised images unless asked otherwise, floats as real numbers."""
+    if values.dtype == torch.uint8 and measure in ("levels", "count"):
+        if measure == "levels" and int(values.max()) > (levels or 255):
+            raise DataError(f"{name} holds a byte of {int(values.max())} and is said to end at {levels}; name the largest")
+        return Plain(measure)
     if values.dtype == torch.uint8:
         levels = levels or _levels(int(values.max()), name)
         readings: dict[str, Reading] = {"binary": Binarise(levels), "unit": Gray(levels)}
         if (measure or "binary") not in readings:
-            raise DataError(f"{name} holds bytes, which are read as 'binary' or 'unit', not as {measure!r}")
+            known = "'binary', 'unit', 'levels' or 'count'"
+            raise DataError(f"{name} holds bytes, which are read as {known}, not as {measure!r}")
         return readings[measure or "binary"]
-    if measure not in (None, "real"):
-        raise DataError(f"{name} holds real numbers, which are read as 'real', not as {measure!r}; store bytes 0..255")
-    return Plain()
+    if measure not in (None, "real", "count"):
+        raise DataError(
+            f"{name} holds real numbers, which are read as 'real' or 'count', not as {measure!r}; store bytes 0..255"
+        )
+    if measure == "count" and not bool(((values == values.round()) & (values >= 0) & (values <= LARGEST)).all()):
+        raise DataError(f"{name} holds numbers that are no counts; give whole ones from 0 to {LARGEST:,}")
+    return Plain(measure or "real")
 
 
 def _levels(brightest: int, name: str) -> int:
@@ -44,8 +56,13 @@ def _levels(brightest: int, name: str) -> int:
     return 1 if brightest <= 1 else 255  # zeros and ones are binary images already
 
 
-def as_values(array: Any, name: str) -> Tensor:
+def as_values(array: Any, name: str, whole: bool = False) -> Tensor:
     """Stored values from an array: (N, H, W) bytes become (N, 1, H, W); floats must be finite.
+
+    Args:
+        array: anything that NumPy or torch can read.
+        name: what messages call it.
+        whole: whether integers other than bytes are taken, as floats.
 
     Raises:
         DataError: no rows, a type that is neither bytes nor floats, or an entry that is not finite.
@@ -56,8 +73,10 @@ def as_values(array: Any, name: str) -> Tensor:
         raise DataError(f"{name} has shape {tuple(values.shape)}; give one example per row, (N, ...), and at least one")
     if values.dtype == torch.uint8:
         return values.unsqueeze(1) if values.dim() == 3 else values
-    if not values.is_floating_point():
-        raise DataError(f"{name} has type {values.dtype}; give bytes (uint8) for images or floats for real data")
+    if not (values.is_floating_point() or whole):
+        raise DataError(
+            f"{name} has type {values.dtype}; give bytes (uint8) for images, floats for real data, or measure='count'"
+        )
     values = values.float()
     bad = int((~torch.isfinite(values)).flatten(1).any(1).sum())
     if bad:
@@ -99,22 +118,29 @@ def from_arrays(
     name: str = "arrays",
     measure: Measure | None = None,
     levels: int | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Dataset:
     """A dataset from one array: a tenth each becomes validation and test, by a permutation that depends on N alone.
 
     Args:
-        values: (N, *event) bytes (images: (N, H, W), (N, 1, H, W) or (N, 3, H, W)) or floats.
+        values: (N, *event) bytes (images: (N, H, W), (N, 1, H, W) or (N, 3, H, W)), floats, or integers to be counts.
         labels: (N,) integers, or None.
         name: what messages and manifests call it.
-        measure: 'binary' (the default for bytes), 'unit' or 'real' (the default for floats).
-        levels: the byte that stands for white; None for 255, or 1 where there are but zeros and ones.
+        measure: 'binary' (the default for bytes), 'unit' or 'levels'; 'real' (the default for floats) or 'count'.
+        levels: the byte that stands for white, the largest of the levels; None for 255, or, unless they are read as levels,
+            1 where there are but zeros and ones.
+        columns: where `values` (N, D) are a table, the kind of each column: 'real', 'positive', 'count', 'ordinal:5' or
+            'categorical:3'. The measure is then 'columns', and classes are numbered from 0.
 
     Raises:
         DataError: the arrays contradict each other, or hold what cannot be read.
     """
-    stored = as_values(values, name)
+    stored = as_values(values, name, whole=measure == "count" or columns is not None)
     marks = None if labels is None else as_labels(labels, len(stored), name)
-    reading = reading_for(stored, measure, name, levels)
+    if columns is not None:
+        stored = stored.float()
+        check_columns(stored, columns, name)
+    reading = reading_for(stored, measure, name, levels) if columns is None else Plain("columns")
     validation, test, train = carve(len(stored), *HELD_OUT)
     whole = Split("all", stored, marks, torch.arange(len(stored)), reading)
 
@@ -122,7 +148,7 @@ def from_arrays(
         chosen = whole.subset(rows)
         return Split(split, chosen.values, chosen.labels, chosen.rows, reading)
 
-    space = Space(tuple(stored.shape[1:]), reading.measure)
+    space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
     return Dataset(name, space, part("train", train), part("validation", validation), part("test", test))
 
 

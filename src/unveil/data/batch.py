@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -31,5 +31,5 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}
-        return Batch(**moved)
+        moved = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)  # type: ignore[arg-type]

@@ -47,8 +47,8 @@ class Split:
 
     def subset(self, rows: Tensor) -> Split:
         """The rows at positions `rows` (int64), in that order."""
-        columns = ("values", "labels", "rows", "context", "labelled")
-        return replace(self, **{name: pick(getattr(self, name), rows) for name in columns})
+        optional = {name: pick(getattr(self, name), rows) for name in ("labels", "context", "labelled")}
+        return replace(self, values=self.values[rows], rows=self.rows[rows], **optional)  # type: ignore[arg-type]
 
     def sample(self, n: int | None, seed: int) -> Split:
         """`n` rows drawn without replacement as a function of `seed`, in their order; all of them for None."""
@@ -66,8 +66,12 @@ class Split:
 
     def to(self, device: torch.device) -> Split:
         """The same rows with all that a batch is made of on `device`."""
-        columns = {name: getattr(self, name) for name in ("values", "context", "labelled")}
-        return replace(self, **{name: None if column is None else column.to(device) for name, column in columns.items()})
+
+        def moved(column: Tensor | None) -> Tensor | None:
+            return None if column is None else column.to(device)
+
+        context, labelled = moved(self.context), moved(self.labelled)
+        return replace(self, values=self.values.to(device), context=context, labelled=labelled)
 
     def fixed(self, seed: int) -> Tensor:
         """(N, *event) one reading of each row that depends on (seed, row) alone, float32 on the CPU.
@@ -151,16 +155,16 @@ class Dataset:
         if whole.min() < 0 or whole.max() >= MOST_CLASSES:
             raise DataError(f"{self.name} has labels from {whole.min()} to {whole.max()}; number the classes 0, 1, 2, ...")
         classes = int(whole.max()) + 1
-        given = {
-            name: replace(part, context=torch.nn.functional.one_hot(part.labels, classes).float())  # type: ignore[arg-type]
-            for name, part in parts.items()
-        }
+
+        def conditioned(part: Split) -> Split:
+            assert part.labels is not None
+            return replace(part, context=torch.nn.functional.one_hot(part.labels, classes).float())
+
+        train, validation, test = map(conditioned, (self.train, self.validation, self.test))
         if known is not None:
-            order = torch.randperm(len(self.train), generator=generator("labelled", len(self.train)))
-            labelled = torch.zeros(len(self.train), dtype=torch.bool)
-            labelled[order[:known]] = True
-            given["train"] = replace(given["train"], labelled=labelled)
-        return replace(self, **given)
+            order = torch.randperm(len(train), generator=generator("labelled", len(train)))
+            train = replace(train, labelled=torch.zeros(len(train), dtype=torch.bool).index_fill_(0, order[:known], True))
+        return replace(self, train=train, validation=validation, test=test)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -36,9 +36,13 @@ class Reading(ABC):
 
 @dataclass(frozen=True)
 class Plain(Reading):
-    """Real numbers as they are."""
+    """Numbers as they are: real ones, counts, levels, or the columns of a table.
 
-    measure = "real"
+    Attributes:
+        measure: of the space that they lie in.
+    """
+
+    measure: Measure = "real"
 
     def __call__(self, values: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return values.float()

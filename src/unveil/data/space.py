@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-Measure = Literal["binary", "unit", "real"]
+Measure = Literal["binary", "unit", "real", "levels", "count", "columns"]
 
 MEANING: dict[str, str] = {
     "binary": "0 or 1, counted",
     "unit": "gray values between 0 and 1",
     "real": "real numbers, Lebesgue measure",
+    "levels": "integers 0 to L - 1, counted",
+    "count": "integers from 0, counted",
+    "columns": "columns of a table, each with a measure of its own",
 }
 
 
@@ -25,11 +28,15 @@ class Space:
 
     Attributes:
         shape: event shape; images are (channels, height, width).
-        measure: 'binary' (0 or 1), 'unit' (gray values in [0, 1]) or 'real'.
+        measure: 'binary' (0 or 1), 'unit' (gray values in [0, 1]), 'real', 'levels' (0..L-1), 'count' or 'columns'.
+        levels: L, where they are levels.
+        columns: the kind of each column, as 'real', 'positive', 'count', 'ordinal:5' or 'categorical:3', where they are.
     """
 
     shape: tuple[int, ...]
     measure: Measure
+    levels: int = 256
+    columns: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -39,7 +46,13 @@ class Space:
     @property
     def is_image(self) -> bool:
         """Whether an example can be shown as a picture: one or three channels of pixels."""
-        return len(self.shape) == 3 and self.shape[0] in (1, 3) and self.measure != "real"
+        return len(self.shape) == 3 and self.shape[0] in (1, 3) and self.measure in ("binary", "unit", "levels")
+
+    @property
+    def white(self) -> float:
+        """The x of a white pixel: what to divide an image by before it is shown."""
+        return self.levels - 1.0 if self.measure == "levels" else 1.0
 
     def __str__(self) -> str:
-        return f"{'x'.join(map(str, self.shape))}, {MEANING[self.measure]}"
+        kinds = f" ({', '.join(self.columns)})" if self.columns else ""
+        return f"{'x'.join(map(str, self.shape))}, {MEANING[self.measure]}{kinds}"

@@ -62,5 +62,5 @@ def bound(
 def in_evaluation(model: Model) -> Iterator[None]:
     """Within, every layer is in evaluation mode and the caller's random state is set aside."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with resting(*([model] if isinstance(model, nn.Module) else [])), torch.random.fork_rng(devices):
+    with resting(model), torch.random.fork_rng(devices):
         yield

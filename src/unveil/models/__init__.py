@@ -1,7 +1,22 @@
 """Models make draws."""
 
 from unveil.models.draw import Draw, Model
+from unveil.models.ladder import Group, Ladder
 from unveil.models.latent import Detachable, Gradient, Refinable, Traced, divergence, latent
+from unveil.models.semi import SemiSupervised
 from unveil.models.vae import VAE
 
-__all__ = ["VAE", "Detachable", "Draw", "Gradient", "Model", "Refinable", "Traced", "divergence", "latent"]
+__all__ = [
+    "VAE",
+    "Detachable",
+    "Draw",
+    "Gradient",
+    "Group",
+    "Ladder",
+    "Model",
+    "Refinable",
+    "SemiSupervised",
+    "Traced",
+    "divergence",
+    "latent",
+]

@@ -7,17 +7,17 @@ the mean of w over values of q is an unbiased estimate of p(x).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from unveil.data import Batch, Measure
 from unveil.models.latent import Gradient
-from unveil.part import Conditional
+from unveil.part import Conditional, Part
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ class Draw:
         return values[0] if len(values) == 1 else (self.log_mass.exp() * values).sum(0)
 
 
-@runtime_checkable
-class Model(Protocol):
+class Model(Part):
     """What objectives, the loop, evaluation and generation know of a model.
 
     Attributes:
@@ -95,39 +94,31 @@ class Model(Protocol):
     prior: Conditional
 
     @property
+    @abstractmethod
     def measures(self) -> tuple[Measure, ...]:
         """The measures of the spaces of x that it is for."""
-        ...
 
     @property
+    @abstractmethod
     def normalised(self) -> bool:
         """Whether log p(x|z) is a log-likelihood of x."""
-        ...
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Its weights; models are modules."""
-        ...
-
-    def to(self, device: Any) -> Any:
-        """Itself, moved."""
-        ...
-
+    @abstractmethod
     def draw(self, batch: Batch, samples: int = 1, gradient: Gradient = "pathwise") -> Draw:
         """`samples` draws of z for each example, carrying gradient as `gradient` says."""
-        ...
 
+    @abstractmethod
     def log_joint(self, batch: Batch, z: Tensor) -> Tensor:
         """(K, B) log p(x, z) for z (K, B, *latent)."""
-        ...
 
+    @abstractmethod
     def encode(self, x: Tensor, context: Tensor | None = None) -> Distribution:
         """q(z|x) for x (B, *event), for a model with several layers that of the first one."""
-        ...
 
+    @abstractmethod
     def decode(self, z: Tensor, context: Tensor | None = None) -> Distribution:
         """p(x|z) for z (*lead, *latent), batch shape lead; a model with several layers takes the rest at their means."""
-        ...
 
+    @abstractmethod
     def sample(self, n: int, context: Tensor | None = None, seed: int | None = None, mean: bool = False) -> Tensor:
         """(n, *event) x from the model."""
-        ...

@@ -13,16 +13,16 @@ from torch.distributions import Distribution
 from unveil.data import Batch, Measure
 from unveil.distributions import Delta
 from unveil.errors import SettingError
-from unveil.models.draw import Draw
+from unveil.models.draw import Draw, Model
 from unveil.models.latent import Gradient, Refinable, divergence, latent
-from unveil.part import Conditional, Likelihood, Part, resting
+from unveil.part import Conditional, Likelihood, resting
 from unveil.randomness import reseed
 
 CHUNK = 500
 """Samples decoded at a time, so that memory does not grow with how many are asked for."""
 
 
-class VAE(Part):
+class VAE(Model):
     r"""p(x, z) = p(z) p(x|z) with the approximate posterior q(z|x).
 
     .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x) \| p(z))

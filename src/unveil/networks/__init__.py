@@ -2,6 +2,25 @@
 
 from unveil.networks.centred import Centred
 from unveil.networks.conv import ConvDecoder, ConvEncoder
+from unveil.networks.grid import GridDecoder, GridEncoder, Summed
+from unveil.networks.ladder import ConvLadder, DenseLadder, PixelDecoder, Rise
 from unveil.networks.mlp import Mlp
+from unveil.networks.residual import ConvBlock, DenseBlock, ResidualDecoder, ResidualEncoder
 
-__all__ = ["Centred", "ConvDecoder", "ConvEncoder", "Mlp"]
+__all__ = [
+    "Centred",
+    "ConvBlock",
+    "ConvDecoder",
+    "ConvEncoder",
+    "ConvLadder",
+    "DenseBlock",
+    "DenseLadder",
+    "GridDecoder",
+    "GridEncoder",
+    "Mlp",
+    "PixelDecoder",
+    "ResidualDecoder",
+    "ResidualEncoder",
+    "Rise",
+    "Summed",
+]

@@ -93,7 +93,7 @@ class Sum(Term):
 
     def players(self, model: Model) -> Mapping[str, Iterable[nn.Parameter]]:
         """Those of all terms."""
-        return {name: part for term in self.terms for name, part in term.players(model).items()}
+        return {name: part for term in _terms(self) for name, part in term.players(model).items()}
 
 
 def _total(losses: list[Any]) -> Tensor:

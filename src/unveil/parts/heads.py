@@ -143,10 +143,3 @@ class CrossEntropy(Bernoulli):
 
     measures = ("unit",)
     normalised = False
-
-
-def likelihood_for(measure: Measure, event_dims: int) -> Head:
-    """The likelihood that a recipe takes for x of this measure when nothing else is asked for."""
-    makers = {"binary": Bernoulli, "unit": CrossEntropy, "real": Isotropic}
-    head: Head = makers[measure](event_dims)
-    return head

@@ -1,0 +1,113 @@
+"""A prior that writes codes one after another, each given those before it: a small causal transformer.
+
+A uniform prior over codes makes every sequence as likely as any other, and most of them decode to nothing. This one
+learns which occur. Its gradient moves nothing but itself, since codes are counted and not differentiated; so it may be
+trained beside the autoencoder, or afterwards in the place of the uniform one, by the Rate.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from unveil.distributions import Alphabet, CodeSequence
+from unveil.errors import SettingError
+from unveil.part import Part
+from unveil.parts.codebook import check_positions
+
+CHUNK = 2000
+"""Sequences written at a time, so that memory does not grow with how many are asked for."""
+Past = tuple[Tensor, Tensor]
+"""Keys and values (N, heads, T, .) of the places before."""
+
+
+class CausalBlock(nn.Module):
+    """Attention to what came before, then a small network for each place, both added to what they read.
+
+    Args:
+        width: numbers at each place, a multiple of `heads`.
+        heads: of the attention.
+
+    Source: Vaswani et al. 2017, Attention Is All You Need, arXiv:1706.03762; normalised first, as in Radford et al. 2019.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.width, self.heads = width, heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attend, self.gather = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, h: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
+        """The next h (N, T, width), and keys and values to go on from; with a `past`, h is the one place after it."""
+        whole = self.attend(self.before(h)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = (part.transpose(1, 2) for part in whole.unbind(2))
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        found = F.scaled_dot_product_attention(query, key, value, is_causal=past is None)
+        h = h + self.gather(found.transpose(1, 2).flatten(2))
+        return h + self.narrow(F.gelu(self.widen(self.between(h)))), (key, value)
+
+
+class AutoregressiveCodes(Part):
+    r"""p(z) = \prod_i p(code_i | code_1, ..., code_{i-1}).
+
+    `log_prob` is exact, and one pass for all places; sampling goes place by place. It begins as the uniform prior.
+
+    Args:
+        alphabet: the codes, shared with the posterior.
+        positions: how many the posterior has.
+        width: of the transformer, a multiple of `heads`.
+        layers: of the transformer, at least 1.
+        heads: of its attention.
+    """
+
+    def __init__(self, alphabet: Alphabet, positions: int, width: int = 64, layers: int = 2, heads: int = 4) -> None:
+        super().__init__()
+        check_positions(positions)
+        if heads < 1 or width < 1 or width % heads:
+            raise SettingError(f"{heads} heads cannot share a width of {width}; give a width that is a multiple of heads")
+        if layers < 1:
+            raise SettingError(f"a transformer of {layers} layers sees nothing; give at least 1")
+        self.alphabet, self.positions = alphabet, positions
+        self.width, self.layers, self.heads = width, layers, heads
+        self.places = positions * alphabet.depth
+        self.word = nn.Embedding(alphabet.codes, width)
+        self.place = nn.Parameter(torch.randn(self.places, width))  # the first one says that nothing came before
+        self.blocks = nn.ModuleList(CausalBlock(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.last = nn.Linear(width, alphabet.codes)
+        with torch.no_grad():
+            self.last.weight.zero_()
+            self.last.bias.zero_()
+
+    def forward(self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1) -> Distribution:
+        return CodeSequence(self.alphabet, self.places, self._log_mass, self._draw)
+
+    def _log_mass(self, index: Tensor) -> Tensor:
+        """(N,) nats of sequences of indices (N, places)."""
+        h = self.place + F.pad(self.word(index[:, :-1]), (0, 0, 1, 0))
+        for block in self.blocks:
+            h, _ = block(h)
+        logits = self.last(self.norm(h)).float()
+        return -F.cross_entropy(logits.flatten(0, 1), index.flatten(), reduction="none").unflatten(0, index.shape).sum(1)
+
+    @torch.no_grad()
+    def _draw(self, n: int) -> Tensor:
+        """(n, places) sequences of indices."""
+        return torch.cat([self._write(min(CHUNK, n - start)) for start in range(0, n, CHUNK)])
+
+    def _write(self, n: int) -> Tensor:
+        written: list[Tensor] = []
+        pasts: list[Past | None] = [None] * self.layers
+        for place in self.place:
+            h = place.expand(n, 1, -1)
+            if written:
+                h = h + self.word(written[-1])
+            for layer, block in enumerate(self.blocks):
+                h, pasts[layer] = block(h, pasts[layer])
+            probabilities = self.last(self.norm(h))[:, 0].float().softmax(-1)
+            written.append(torch.multinomial(probabilities, 1))
+        return torch.cat(written, 1)
