@@ -22,6 +22,7 @@ ORDER = [
     {"recipes", "pictures"},
     {"album", "preflight"},
     {"run"},
+    {"launch"},
     {"refit"},
     {"cli"},
 ]
@@ -103,7 +104,7 @@ def test_nothing_that_a_file_contains_can_be_executed():
         assert list(executes(path.read_text())) == [], path
 
 
-@pytest.mark.parametrize("module", ["unveil", "unveil.cli", "unveil.recipes", "unveil.training.config"])
+@pytest.mark.parametrize("module", ["unveil", "unveil.cli", "unveil.training.config"])
 def test_what_must_answer_at_once_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

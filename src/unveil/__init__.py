@@ -16,11 +16,11 @@ from unveil.version import __version__
 
 if TYPE_CHECKING:
     from unveil.data import load as load
+    from unveil.launch import train as train
     from unveil.run import Run as Run
     from unveil.run import open as open
-    from unveil.run import train as train
 
-_HOMES = {"load": "unveil.data", "train": "unveil.run", "open": "unveil.run", "Run": "unveil.run"}
+_HOMES = {"load": "unveil.data", "train": "unveil.launch", "open": "unveil.run", "Run": "unveil.run"}
 
 __all__ = ["Run", "__version__", "load", "open", "train"]
 

@@ -20,6 +20,7 @@ from unveil import generation
 from unveil.data import Dataset
 from unveil.distributions import Delta
 from unveil.errors import SettingError, unknown
+from unveil.launch import RUNS, train
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.objectives import NegativeLogPrior, Rate, Term
@@ -38,7 +39,7 @@ from unveil.parts import (
 )
 from unveil.randomness import reseed
 from unveil.recipes.priors import REFIT, pseudo_input_bounds
-from unveil.run import RUNS, Run, train
+from unveil.run import Run
 from unveil.store import free_path
 from unveil.training.config import Training
 from unveil.training.loop import Monitor

@@ -1,12 +1,11 @@
-"""What a library user calls: train, open, and the run that both give."""
+"""A run: a trained model and where it came from, as training gives it and `open` finds it again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -17,22 +16,16 @@ import unveil.networks
 import unveil.objectives
 import unveil.parts
 from unveil.data import Dataset, load
-from unveil.errors import DataError, DivergedError, RunError, SettingError, unknown
+from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Nats, Watcher, evaluate
 from unveil.models import Model
 from unveil.objectives import Term
-from unveil.preflight import check, checkpoint, machine, threads
-from unveil.randomness import reseed
-from unveil.recipes import Recipe, default_recipe, recipe
-from unveil.store import RunFolder, build, describe, digest, fill, free_path, write_json
+from unveil.preflight import check
+from unveil.store import RunFolder, build, digest, fill, write_json
 from unveil.training.average import state_of
-from unveil.training.config import Training
-from unveil.training.loop import Monitor, fit
-from unveil.training.precision import device_for, resolve
 
 log = logging.getLogger(__name__)
 
-RUNS = Path("runs")
 KNOWN: dict[str, type[nn.Module]] = {
     name: kind
     for package in (unveil.networks, unveil.parts, unveil.models, unveil.objectives)
@@ -160,94 +153,6 @@ class Run:
         return [] if self.path is None else RunFolder(self.path).lines("metrics.jsonl")
 
 
-class _Journal:
-    """Records and checkpoints go to the run folder; what depends on time has a file of its own."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-        lines = folder.lines("timing.jsonl")
-        self.start = perf_counter() - (lines[-1]["seconds"] if lines else 0.0)
-
-    def record(self, record: Mapping[str, Any]) -> None:
-        self.folder.append("metrics.jsonl", record)
-        seconds = round(perf_counter() - self.start, 3)
-        self.folder.append("timing.jsonl", {"step": record["step"], "seconds": seconds})
-
-    def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.folder.save_checkpoint(step, state, facts)
-
-
-def train(
-    data: Dataset | str,
-    recipe: str | Recipe | None = None,
-    *,
-    model: Model | None = None,
-    objective: Term | None = None,
-    training: Training | None = None,
-    latent: int | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    monitor: Monitor | None = None,
-    **settings: Any,
-) -> Run:
-    """Train a model and leave a run folder.
-
-    Args:
-        data: what `unveil.load` gave, or what it takes.
-        recipe: a name from `unveil recipes`; None for the one named like the data, else 'vae'.
-        model: your own composition instead of a recipe's, with `objective`. Its weights are trained in place.
-        objective: what your own model is trained on.
-        training: how; None for the recipe's own, or `Training()` with your own model. Single `settings` may also be
-            given by name: `epochs=5`.
-        latent: dimensions of z, for a recipe.
-        out: the run folder; None for runs/RECIPE, or runs/RECIPE-2 where that exists.
-        resume: go on in `out` from its last checkpoint, or from the beginning where there is none.
-        monitor: who watches.
-
-    Returns:
-        The run, its model on the CPU with the averaged weights that did best on the validation split.
-
-    Raises:
-        SettingError: settings, model and data do not fit together; found before the first step.
-        RunError: the folder exists, is in use, or cannot be written.
-        DivergedError: an epoch without one finite step; the folder has the best weights from before.
-    """
-    data = load(data) if isinstance(data, str) else data
-    choice = _choose(data, recipe, model, objective, latent)
-    name, data = choice.name, choice.data
-    config = _settings(training or choice.training, settings)
-    device = device_for(config.device)
-    with threads(config.threads):
-        model, objective = choice.compose(config.seed)
-        check(model, data)
-        _check_names(model, objective)
-        precision = resolve(config.precision, device)
-        manifest = _manifest(name, model, objective, data, config, precision)
-        folder = RunFolder(Path(out) if out is not None else free_path(RUNS / name))
-        folder.create(resume)
-        with folder.locked():
-            state = checkpoint(folder, manifest) if resume else None
-            kept = folder.manifest().get("tensors", {}) if state is not None else {}
-            folder.write_manifest({**manifest, "status": "training", "tensors": kept})
-            folder.rewind(0 if state is None else state[1]["step"])
-            model.to(device)
-            objective.to(device)
-            failure, journal = None, _Journal(folder)
-            try:
-                outcome = fit(model, objective, data, config, precision, journal=journal, monitor=monitor, resume=state)
-            except DivergedError as error:
-                failure, outcome = error, error.outcome
-            if outcome is not None:
-                status = "diverged" if failure else "finished" if outcome.finished else "interrupted"
-                manifest |= {"status": status, "outcome": asdict(outcome)}
-                whole = nn.ModuleDict({"model": model.cpu(), "objective": objective.cpu()})
-                manifest = folder.finish(state_of(whole), manifest)
-    if failure is not None:
-        kept_in = "nothing was worth keeping" if outcome is None else f"the best weights from before are in {folder.path}"
-        raise DivergedError(f"{failure}; {kept_in}") from None
-    return Run(model, objective, manifest, folder.path, data)
-
-
 def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     """Open a run folder.
 
@@ -274,77 +179,3 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     if not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
     return Run(model, objective, manifest, folder.path)
-
-
-def _check_names(*modules: nn.Module) -> None:
-    """A saved part is known by the name of its class: no two kinds may share one."""
-    kinds: dict[str, type[nn.Module]] = dict(KNOWN)
-    for module in (part for whole in modules for part in whole.modules()):
-        kind = type(module)
-        if kind.__module__.startswith("torch."):
-            continue
-        if kinds.setdefault(kind.__name__, kind) is not kind:
-            raise SettingError(f"there is another part named {kind.__name__}; give your class another name")
-
-
-@dataclass(frozen=True)
-class _Choice:
-    name: str
-    data: Dataset
-    training: Training
-    compose: Callable[[int], tuple[Model, Term]]
-
-
-def _choose(
-    data: Dataset, given: str | Recipe | None, model: Model | None, objective: Term | None, latent: int | None
-) -> _Choice:
-    """What the run is called, the data as its model sees them, how it is trained by default, and what makes the model."""
-    if (model is None) != (objective is None):
-        raise SettingError("give model and objective together, or neither and a recipe")
-    if model is not None and objective is not None:
-        if given is not None:
-            raise SettingError("give a recipe, or your own model and objective, not both")
-        if latent is not None:
-            raise SettingError("latent is for recipes; your own model has the size that you built it with")
-        own = model, objective
-        return _Choice("custom", data, Training(), lambda seed: own)
-    chosen = given if isinstance(given, Recipe) else recipe(given or default_recipe(data.name))
-    if latent is not None:
-        chosen = chosen.given(latent=latent)
-    seen = chosen.prepare(data)
-
-    def compose(seed: int) -> tuple[Model, Term]:
-        with torch.random.fork_rng([]):
-            reseed(seed, "initialise")
-            return chosen.compose(seen)
-
-    return _Choice(chosen.name, seen, chosen.training, compose)
-
-
-def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: Training, precision: str) -> dict[str, Any]:
-    """What run.json says before the first step."""
-    return {
-        "recipe": name,
-        "spec": describe(model=model, objective=objective),
-        "data": {
-            "name": data.name,
-            "loadable": data.loadable,
-            "measure": data.space.measure,
-            "shape": list(data.space.shape),
-            "fingerprint": data.fingerprint,
-            "rows": {split: len(data.split(split)) for split in data.splits},
-            "attribution": data.attribution,
-            "classes": 0 if data.train.context is None else data.train.context.shape[1],
-        },
-        "training": asdict(config),
-        "precision": precision,
-        **machine(),
-    }
-
-
-def _settings(training: Training, settings: Mapping[str, Any]) -> Training:
-    names = {field.name for field in fields(Training)}
-    for name in settings:
-        if name not in names:
-            raise unknown("setting", name, names)
-    return replace(training, **settings)

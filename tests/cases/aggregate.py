@@ -50,7 +50,6 @@ CASES = [
     Case("adversarial-prior", points(lambda: Distortion() + AdversarialPrior(critic()))),
     Case("adversarial-samples", of(larsen)),
     Case("features", of(lambda: FeatureDistortion(Critic(Mlp(E, (8,), (5,)), 5)))),
-    *[Case(name, named(name), couples=True) for name in ("beta-tc-vae", "dip-vae", "wae-mmd", "info-vae")],
     *[Case(name, named(name, critic=8)) for name in ("factor-vae", "aae")],
     Case("vae-gan", named("vae-gan", critic=(8, 5))),
 ]

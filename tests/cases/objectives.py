@@ -46,5 +46,8 @@ CASES = [
         Case(f"objectives-recipe-{name}", named(name))
         for name in ("miwae", "piwae", "ciwae", "renyi-vae", "geco-vae", "ae", "rae-l2", "rae-gp", "ms-ssim-vae")
     ),
+    Case("objectives-recipe-capacity", named("disentangled-beta-vae"), couples=True),
+    Case("objectives-recipe-free-bits", named("free-bits-vae", floor=0.001), couples=True),
+    Case("objectives-geco-of-a-coupled-term", of(lambda: Geco(FreeBits(0.001), 15.0)), couples=True),
     Case("objectives-recipe-rae-gp-conv", named("rae-gp", network="conv")),
 ]

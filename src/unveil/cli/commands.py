@@ -48,8 +48,8 @@ def train(arguments: list[str]) -> int:
 
 def _train(data: Dataset, chosen: object, out: Path | None, resume: bool = False) -> tuple[Run, int]:
     """Train with a bar and draw the pictures; the exit code says whether somebody stopped it."""
+    from unveil.launch import train
     from unveil.recipes import Recipe
-    from unveil.run import train
 
     assert isinstance(chosen, Recipe)
     work = partial(train, data, recipe=chosen, out=out, resume=resume)

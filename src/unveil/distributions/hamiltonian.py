@@ -176,7 +176,8 @@ def gradient(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     record = torch.is_grad_enabled()
     with torch.enable_grad():
         point = z if z.requires_grad else z.detach().requires_grad_()
-        values = function(point)
+        # torch's counter of operations hangs hooks on what modules are given, and cannot bear a leaf there
+        values = function(point.view_as(point))
         (found,) = torch.autograd.grad(values.sum(), point, create_graph=record)
     event = tuple(range(values.dim(), z.dim()))
     return found / (1 + (found / FORCE).square().sum(event, keepdim=True)).sqrt()

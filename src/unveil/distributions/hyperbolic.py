@@ -12,9 +12,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution, constraints, register_kl
 
+from unveil.distributions.gaussian import DiagonalGaussian
 from unveil.distributions.precision import wide
+from unveil.distributions.von_mises_fisher import SphericalUniform, SphericalVonMisesFisher
+from unveil.errors import SettingError
 
 EDGE = 14.0
 """Largest distance from the origin, in units of 1 / sqrt(c): further out float32 cannot tell points from the rim."""
@@ -125,3 +128,25 @@ class HyperbolicNormal(Distribution):
         """The same distribution with its batch broadcast to `batch_shape`."""
         shape = torch.Size(batch_shape) + self.event_shape
         return HyperbolicNormal(self.loc.expand(shape), self.log_scale.expand(shape), self.curvature)
+
+
+@register_kl(HyperbolicNormal, HyperbolicNormal)
+def _divergence(q: HyperbolicNormal, p: HyperbolicNormal) -> Tensor:
+    if q.curvature != p.curvature:
+        raise SettingError(
+            f"there is no rate between balls of curvature {q.curvature} and {p.curvature}; give both the same"
+        )
+    raise NotImplementedError  # there is no closed form
+
+
+@register_kl(DiagonalGaussian, SphericalUniform)
+@register_kl(DiagonalGaussian, HyperbolicNormal)
+@register_kl(HyperbolicNormal, DiagonalGaussian)
+@register_kl(HyperbolicNormal, SphericalUniform)
+@register_kl(SphericalVonMisesFisher, DiagonalGaussian)
+@register_kl(SphericalVonMisesFisher, HyperbolicNormal)
+def _incomparable(q: Distribution, p: Distribution) -> Tensor:
+    raise SettingError(
+        f"there is no rate of {type(q).__name__} under {type(p).__name__}: their densities are with respect to different "
+        "measures; take UniformSphere() with VonMisesFisher(), and PoincareNormal() with WrappedNormal()"
+    )

@@ -162,8 +162,8 @@ class SphericalVonMisesFisher(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """(*sample_shape, *batch, m)."""
         shape, m = self._extended_shape(sample_shape), self.event_shape[0]
-        kappa = self.concentration.expand(shape[:-1])
-        theta = _angles(kappa.detach(), m)
+        kappa = self.concentration
+        theta = _angles(kappa.detach().expand(shape[:-1]), m)
         if torch.is_grad_enabled() and kappa.requires_grad:
             slope = _slope(wide(theta), wide(kappa), m).to(theta.dtype)
             theta = theta + slope * (kappa - kappa.detach())

@@ -1,7 +1,8 @@
 """Models make draws."""
 
 from unveil.models.draw import Draw, Model
-from unveil.models.ladder import Group, Ladder
+from unveil.models.group import Group
+from unveil.models.ladder import Ladder
 from unveil.models.latent import Detachable, Gradient, Refinable, Traced, divergence, latent
 from unveil.models.semi import SemiSupervised
 from unveil.models.vae import VAE

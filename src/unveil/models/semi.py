@@ -38,7 +38,8 @@ class SemiSupervised(Model):
     classes * samples, in the order of the classes. An example without a label counts class y by q(y|x), and log q(y|x)
     is part of its weight, so that logsumexp(log_w + log_mass) is unbiased for log p(x) in the sense of importance
     sampling. In an example with a label all mass is on that class; y was not drawn there, so its log_q is 0, and the same
-    sum estimates p(x, y). Whatever is averaged by mass is exact in y, in value and in gradient.
+    sum estimates p(x, y). Whatever is averaged by mass is exact in y, in value and in gradient; an importance-weighted
+    bound is so too, but q(y|x) cancels in it, and its classifier learns from `Classification` alone.
 
     The batch's context is y as one-hot (B, C), and `labelled` says whose is known: None for all. A batch without a
     context knows none.

@@ -94,7 +94,7 @@ class Geco(Term):
                 "give a positive speed, a memory below 1 and a largest value above 1"
             )
         self.term, self.tolerance, self.speed, self.memory, self.dearest = term, tolerance, speed, memory, dearest
-        self.samples, self.gradient = term.samples, term.gradient
+        self.samples, self.gradient, self.couples = term.samples, term.gradient, term.couples
         self.register_buffer("log_multiplier", torch.zeros(()))
         self.register_buffer("excess", torch.zeros(()))
 

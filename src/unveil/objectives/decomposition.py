@@ -7,7 +7,7 @@ minibatch estimates it: `weights` says how much each of its B posteriors counts 
 from __future__ import annotations
 
 from math import log
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,7 @@ class MinibatchWeights(nn.Module):
 class _RatePart(Term):
     """A part of the rate; `weights` are those of the minibatch, `StratifiedWeights()` for None."""
 
-    couples: ClassVar[bool] = True
+    couples = True
 
     def __init__(self, weights: nn.Module | None = None) -> None:
         super().__init__()

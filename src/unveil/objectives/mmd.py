@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +101,7 @@ class Mmd(Term):
     arXiv:1711.01558; Zhao et al. 2019, InfoVAE, arXiv:1706.02262.
     """
 
-    couples: ClassVar[bool] = True
+    couples = True
 
     def __init__(self, kernel: nn.Module | None = None) -> None:
         super().__init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from unveil.objectives.term import Term
 
 
 class _Covariance(Term):
-    couples: ClassVar[bool] = True
+    couples = True
 
     def __init__(self, off_diagonal: float = 10.0, diagonal: float = 10.0) -> None:
         super().__init__()

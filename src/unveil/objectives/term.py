@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class Term(Part):
 
     samples: int | None = None
     gradient: Gradient | None = None
-    couples: ClassVar[bool] = False
+    couples: bool = False
 
     @abstractmethod
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
@@ -80,6 +80,7 @@ class Sum(Term):
         self.terms = nn.ModuleList(terms)
         self.samples = _agreed(terms, "samples", "numbers of draws")
         self.gradient = _agreed(terms, "gradient", "gradients")
+        self.couples = any(term.couples for term in terms)
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         losses = [term(draw, model, t) for term in self.terms]
@@ -120,7 +121,7 @@ class Scaled(Term):
     def __init__(self, term: Term, weight: float) -> None:
         super().__init__()
         self.term, self.weight = term, weight
-        self.samples, self.gradient = term.samples, term.gradient
+        self.samples, self.gradient, self.couples = term.samples, term.gradient, term.couples
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         return each(self.term(draw, model, t), lambda loss: self.weight * loss)
@@ -152,7 +153,7 @@ class Warmup(Term):
         if cycle and cycle < epochs:
             raise SettingError(f"a warm-up of {epochs} epochs does not fit a cycle of {cycle}; make the cycle longer")
         self.term, self.epochs, self.cycle = term, epochs, cycle
-        self.samples, self.gradient = term.samples, term.gradient
+        self.samples, self.gradient, self.couples = term.samples, term.gradient, term.couples
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         loss: Loss = self.term(draw, model, t)

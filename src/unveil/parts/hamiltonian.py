@@ -190,8 +190,7 @@ class CentroidMomentum(Part):
 
     def forward(self) -> Riemannian:
         """The metric as it is."""
-        # lower triangles are enough for every S
-        factors = bounded(self.factors.tril(), FACTOR)
+        factors = bounded(self.factors.tril(), FACTOR)  # lower triangles are enough for every S
         return Riemannian(self.centres, factors, self.temperature, self.floor, self.iterations)
 
     @torch.no_grad()
@@ -199,7 +198,9 @@ class CentroidMomentum(Part):
         """Let the centroids be posterior means of today."""
         rows = torch.linspace(0, len(data) - 1, self.centroids).long().to(data.values.device)
         chosen = data.subset(rows)
-        with resting(self):
+        # in training, layers may read their weights in bfloat16, and nobody has said so to who is called between steps
+        low = any(parameter.dtype is torch.bfloat16 for parameter in self.parameters())
+        with resting(self), torch.autocast(self.centres.device.type, torch.bfloat16, enabled=low):
             self.centres.copy_(self.posterior(chosen.reading.mean(chosen.values), chosen.context).mean)
 
 

@@ -94,7 +94,8 @@ class Vamp(Part):
         self.pseudo_inputs = nn.Parameter(torch.rand(count, *self.shape))
 
     def forward(self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1) -> Mixture:
-        components = _posteriors(self.posterior, self.pseudo_inputs, context)
+        # a copy: without gradient torch's counter of operations trips over a network whose input is a parameter
+        components = _posteriors(self.posterior, self.pseudo_inputs.clone(), context)
         if isinstance(components, Delta):
             raise SettingError("a mixture of posteriors has no density under a Delta posterior; take another prior")
         return Mixture(self.pseudo_inputs.new_full((self.count,), -log(self.count)), components)

@@ -10,7 +10,7 @@ RAINFORTH = "Rainforth et al. 2018, arXiv:1802.04537"
 
 
 @register("miwae", "the mean of several importance-weighted bounds", RAINFORTH, kl_warmup=0.0)
-def miwae(data: Dataset, networks: Networks, outer: int = 2, inner: int = 4) -> Composition:
+def miwae(data: Dataset, networks: Networks, outer: int = 2, inner: int = 3) -> Composition:
     """Several importance-weighted bounds for each example.
 
     Attributes:
@@ -21,7 +21,7 @@ def miwae(data: Dataset, networks: Networks, outer: int = 2, inner: int = 4) -> 
 
 
 @register("piwae", "a loose bound for the encoder and a tight one for the decoder", RAINFORTH, kl_warmup=0.0)
-def piwae(data: Dataset, networks: Networks, outer: int = 2, inner: int = 4) -> Composition:
+def piwae(data: Dataset, networks: Networks, outer: int = 2, inner: int = 3) -> Composition:
     """Encoder and decoder under a bound each.
 
     Attributes:

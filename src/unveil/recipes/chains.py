@@ -19,7 +19,8 @@ from unveil.training.config import Training
     "a posterior that takes a few Hamiltonian steps towards the exact one",
     "Caterini et al. 2018, arXiv:1805.11328",
     hidden=(300,),
-    training=Training(epochs=15),
+    kl_warmup=2.0,
+    training=Training(epochs=7, learning_rate=3e-3),
 )
 def hvae(data: Dataset, networks: Networks, steps: int = 3, size: float = 0.05) -> Composition:
     """The Hamiltonian VAE.
@@ -38,7 +39,8 @@ def hvae(data: Dataset, networks: Networks, steps: int = 3, size: float = 0.05) 
     "Chadebec et al. 2020, arXiv:2010.11518",
     hidden=(300,),
     latent=8,
-    training=Training(epochs=10),
+    kl_warmup=2.0,
+    training=Training(epochs=6, learning_rate=3e-3),
 )
 def rhvae(
     data: Dataset,
@@ -72,7 +74,7 @@ def rhvae(
     hidden=(256, 256),
     activation="silu",
     kl_warmup=0.0,
-    training=Training(epochs=10),
+    training=Training(epochs=7),
 )
 def m2(data: Dataset, networks: Networks, known: int = 1000, alpha: float = 1.0) -> Composition:
     """The semi-supervised VAE.

@@ -1,4 +1,4 @@
-"""Posteriors that a flow bends beyond the Gaussian; what they gain is a tighter bound, most in few latent dimensions."""
+"""Recipes whose posterior a flow bends beyond the Gaussian."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from unveil.data import Dataset
 from unveil.objectives import Distortion, Rate
 from unveil.parts import Flowed, FlowLayer, Gaussian, InverseAutoregressive, Planar, Radial
 from unveil.recipes.recipe import Composition, Networks, register
+from unveil.training.config import Training
 
 
 @register(
     "vae-linear-flow",
     "a posterior bent by planar and radial maps of its own for each x",
     "Rezende & Mohamed 2015, arXiv:1505.05770",
+    training=Training(epochs=20),
 )
 def vae_linear_flow(data: Dataset, networks: Networks, planar: int = 8, radial: int = 2) -> Composition:
     """The VAE with a normalising flow for a posterior.
@@ -26,7 +28,12 @@ def vae_linear_flow(data: Dataset, networks: Networks, planar: int = 8, radial: 
     return _flowed(data, networks, layers)
 
 
-@register("vae-iaf", "a posterior bent by inverse autoregressive networks", "Kingma et al. 2016, arXiv:1606.04934")
+@register(
+    "vae-iaf",
+    "a posterior bent by inverse autoregressive networks",
+    "Kingma et al. 2016, arXiv:1606.04934",
+    training=Training(epochs=20),
+)
 def vae_iaf(data: Dataset, networks: Networks, steps: int = 2, width: int = 128, context: int = 32) -> Composition:
     """The VAE with an inverse autoregressive flow for a posterior.
 

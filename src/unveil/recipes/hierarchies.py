@@ -16,10 +16,10 @@ from unveil.training.config import Training
     "ladder",
     "several layers of latent vectors, from the most general to the most particular",
     "Sønderby et al. 2016, arXiv:1602.02282; residual posteriors of Vahdat & Kautz 2020, arXiv:2007.03898",
-    hidden=(300,),
-    training=Training(epochs=20),
+    hidden=(200,),
+    training=Training(epochs=12, learning_rate=3e-3),
 )
-def ladder(data: Dataset, networks: Networks, layers: int = 4) -> Composition:
+def ladder(data: Dataset, networks: Networks, layers: int = 3) -> Composition:
     """A ladder of fully connected layers.
 
     Attributes:
@@ -54,8 +54,8 @@ def ladder(data: Dataset, networks: Networks, layers: int = 4) -> Composition:
     "a vector, then latent images of growing size: a small convolutional hierarchy",
     "Vahdat & Kautz 2020, arXiv:2007.03898; Child 2021, arXiv:2011.10650",
     channels=(16, 32),
-    kl_warmup=2.0,
-    training=Training(epochs=8, learning_rate=4e-3),
+    kl_warmup=0.5,
+    training=Training(epochs=4, learning_rate=4e-3),
 )
 def nvae_small(data: Dataset, networks: Networks, groups: int = 1, planes: int = 2) -> Composition:
     """A ladder of residual convolutions.

@@ -22,7 +22,7 @@ def ae(data: Dataset, networks: Networks) -> Composition:
 
 
 @register("rae-l2", "an autoencoder with small z and small decoder weights", GHOSH)
-def rae_l2(data: Dataset, networks: Networks, norm: float = 1.0, decay: float = 0.01) -> Composition:
+def rae_l2(data: Dataset, networks: Networks, norm: float = 0.3, decay: float = 0.01) -> Composition:
     """The regularised autoencoder with weight decay in the decoder.
 
     Attributes:
@@ -33,7 +33,7 @@ def rae_l2(data: Dataset, networks: Networks, norm: float = 1.0, decay: float = 
 
 
 @register("rae-gp", "an autoencoder with small z and a decoder that is not steep", GHOSH)
-def rae_gp(data: Dataset, networks: Networks, norm: float = 1.0, penalty: float = 1.0) -> Composition:
+def rae_gp(data: Dataset, networks: Networks, norm: float = 1.0, penalty: float = 0.5) -> Composition:
     """The regularised autoencoder with a gradient penalty.
 
     Attributes:
