@@ -102,7 +102,7 @@ What you have now, in {place}:
   a generative model of {data.name}: it draws a point in a plane and turns it into a picture;
   pictures/latent_plane.png     where the model puts {len(data.test):,} test images it never learnt from
   pictures/manifold.png         what it makes of each point of the plane
-  pictures/samples.png          images that it invented
+  pictures/samples.png          images that it invented, as means: E[x|z] for z from the prior
   pictures/reconstructions.png  originals, each over what is left of it after two numbers
   pictures/curves.png           how training went
 It needs {found.nll.value:.1f} ± {found.nll.stderr:.1f} nats for a test image; lower is better.
