@@ -46,7 +46,10 @@ def check(model: Model, data: Dataset) -> None:
         raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise SettingError(f"the model cannot read {data.name}, of shape {data.space.shape}: {reason}") from error
+        raise SettingError(
+            f"the model cannot read {data.name}, of shape {data.space.shape}; give it data of the shape that it was built "
+            f"for ({reason})"
+        ) from error
     if given != data.space.shape:
         raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")
 

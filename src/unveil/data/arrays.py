@@ -165,6 +165,8 @@ def from_file(path: Path, measure: Measure | None = None) -> Dataset:
         raise DataError(f"there is no file {path}") from None
     except Exception as error:  # NumPy raises half a dozen foreign types for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "pickle" in reason:  # NumPy's advice is to load it nonetheless
+            reason = "it holds objects, or no array at all"
         raise DataError(f"{path} is no .npy or .npz file of plain numbers: {reason}") from None
     values = next((arrays[name] for name in ("x", "images") if name in arrays), None)
     if values is None:
