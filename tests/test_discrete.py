@@ -137,6 +137,20 @@ def test_one_hot_agrees_with_torch():
     assert error.abs().max() < 4.5
 
 
+def test_the_relaxed_draw_is_that_of_torch():
+    logits = torch.randn(5, 3, 4, requires_grad=True)
+    table, results = torch.randn(3, 4), []
+    for draw in (
+        lambda: GumbelOneHot(logits, 0.6).rsample(),
+        lambda: nn.functional.gumbel_softmax(logits.log_softmax(-1), 0.6, hard=True),
+    ):
+        torch.manual_seed(1)
+        z = draw()
+        results.append((z.detach(), torch.autograd.grad(((z * table).sum((-2, -1)) ** 2).sum(), logits)[0]))
+    assert torch.allclose(results[0][0], results[1][0])
+    assert torch.allclose(results[0][1], results[1][1], atol=1e-6)
+
+
 def test_the_relaxed_gradient_is_biased_and_by_this_much():
     """The straight-through gradient of E[f(z)] beside the exact one: hot is more wrong, cold is less so and wilder."""
     logits, table = torch.tensor([[0.5, -0.3, 0.1]], requires_grad=True), torch.tensor([1.0, -2.0, 0.5])

@@ -178,6 +178,10 @@ def test_the_continuous_bernoulli_of_logit_0_is_uniform_and_has_a_gradient():
     assert torch.equal(log_p, torch.zeros(3))
     (gradient,) = torch.autograd.grad(log_p.sum(), logits)
     assert torch.allclose(gradient, x - 0.5)
+    # of the second order as well, and where one value meets many logits
+    given = torch.tensor([-2.0, 0.1, 0.0], dtype=torch.float64, requires_grad=True)
+    value = torch.tensor([[0.2], [0.9]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda logits, x: TiltedUniform(logits).log_prob(x), (given, value))
 
 
 FAMILIES = [

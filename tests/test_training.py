@@ -269,6 +269,8 @@ def test_warmup_rises_with_time_and_terms_that_want_other_draws_are_refused(tiny
         Sum([Distortion(), Iwae(50), Iwae(5)])
     with pytest.raises(SettingError, match="different numbers"):  # of one class each
         2 * Iwae(2) + 0.5 * Iwae(64)
+    with pytest.raises(SettingError, match="nothing can be added"):
+        Iwae(5, "dreg") + Rate()
     with pytest.raises(SettingError, match="different gradients"):
         Iwae(5) + Rate("sticking")
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unveil.errors import SettingError, unknown
 from unveil.models import Draw, Gradient, Model
+from unveil.objectives.importance import twice_weighted
 from unveil.objectives.term import MODEL, Term
 
 POSTERIOR = "posterior"
@@ -135,7 +136,7 @@ class Ciwae(Term):
         weights = even + (1 - self.beta) * by_weight
         # where beta is 0 and a weight underflows, nothing times anything is to stay nothing
         again = (even + (1 - self.beta) * by_weight.square()) / weights.clamp(min=torch.finfo(weights.dtype).tiny)
-        return -_twice_weighted(draw, bound, weights, again)
+        return -twice_weighted(draw, bound, weights, again)
 
 
 class Renyi(Term):
@@ -178,7 +179,7 @@ class Renyi(Term):
         if self.gradient != "dreg":
             return -bound
         weights = (raised - whole).exp()
-        return -_twice_weighted(draw, bound, weights, self.alpha + power * weights)
+        return -twice_weighted(draw, bound, weights, self.alpha + power * weights)
 
 
 def _grouped(draw: Draw, outer: int, inner: int, gradient: Gradient | None) -> Tensor:
@@ -192,27 +193,7 @@ def _grouped(draw: Draw, outer: int, inner: int, gradient: Gradient | None) -> T
     if gradient != "dreg":
         return bound
     weights = (groups - bounds).exp().flatten(0, 1)
-    return _twice_weighted(draw, bound, weights / outer, weights)
-
-
-def _twice_weighted(draw: Draw, bound: Tensor, weights: Tensor, again: Tensor) -> Tensor:
-    r"""(B,) `bound`, whose gradient is sum_k weights_k dlog w_k, and through z sum_k again_k weights_k dlog w_k.
-
-    With log q read at constant parameters, the score of q is missing from the gradient. Its part has the expectation of
-    a second path through z: if v_k is the bound's derivative in log w_k and v_k' that of v_k, then z is due v_k - v_k',
-    which is v_k times `again`.
-
-    Source: Tucker et al. 2019, Doubly Reparameterized Gradient Estimators, arXiv:1810.04152.
-    """
-    if len(draw.z) > 1:
-        raise SettingError("the doubly reparameterised gradient is for one layer of z; take 'pathwise' for several")
-    (z,) = draw.z
-    weights, again = weights.detach(), again.detach()
-    if z.requires_grad:
-        z.register_hook(lambda grad: grad * again.reshape(*again.shape, *[1] * (z.dim() - 2)))
-    surrogate = (weights * draw.log_w).sum(0)
-    # the value is the bound; the surrogate gives its gradient alone
-    return bound.detach() + surrogate - surrogate.detach()
+    return twice_weighted(draw, bound, weights / outer, weights)
 
 
 def _counted(samples: int) -> int:

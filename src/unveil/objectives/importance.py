@@ -42,20 +42,27 @@ class Iwae(Term):
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
         log_w = draw.log_w + draw.log_mass
         bound = torch.logsumexp(log_w, 0)
-        return -(doubly_reparameterised(draw, log_w, bound) if self.gradient == "dreg" else bound)
+        if self.gradient != "dreg":
+            return -bound
+        weights = (log_w - bound).exp()
+        return -twice_weighted(draw, bound, weights, weights)
 
 
-def doubly_reparameterised(draw: Draw, log_w: Tensor, bound: Tensor) -> Tensor:
-    """(B,) `bound` with the gradient sum w dlog w for the model and sum w^2 dlog w through z, w = exp(log_w - bound).
+def twice_weighted(draw: Draw, bound: Tensor, weights: Tensor, again: Tensor) -> Tensor:
+    r"""(B,) `bound`, whose gradient is sum_k weights_k dlog w_k, and through z sum_k again_k weights_k dlog w_k.
 
-    Source: Tucker et al. 2019, arXiv:1810.04152, equations 7 and 8.
+    With log q read at constant parameters, the score of q is missing from the gradient. Its part has the expectation of
+    a second path through z: if v_k is the bound's derivative in log w_k and v_k' that of v_k, then z is due v_k - v_k',
+    which is v_k times `again`.
+
+    Source: Tucker et al. 2019, Doubly Reparameterized Gradient Estimators, arXiv:1810.04152.
     """
     if len(draw.z) > 1:
         raise SettingError("the doubly reparameterised gradient is for one layer of z; take 'pathwise' for several")
     (z,) = draw.z
-    weights = (log_w - bound).exp().detach()
+    weights, again = weights.detach(), again.detach()
     if z.requires_grad:
-        # z meets the weights a second time on the gradient's way back to the posterior, and only there
-        z.register_hook(lambda grad: grad * weights.reshape(*weights.shape, *[1] * (z.dim() - 2)))
-    surrogate = (weights * log_w).sum(0)
+        z.register_hook(lambda grad: grad * again.reshape(*again.shape, *[1] * (z.dim() - 2)))
+    surrogate = (weights * draw.log_w).sum(0)
+    # the value is the bound; the surrogate gives its gradient alone
     return bound.detach() + surrogate - surrogate.detach()

@@ -81,6 +81,11 @@ class Sum(Term):
         self.samples = _agreed(terms, "samples", "numbers of draws")
         self.gradient = _agreed(terms, "gradient", "gradients")
         self.couples = any(term.couples for term in terms)
+        if self.gradient == "dreg" and len(terms) > 1:
+            raise SettingError(
+                "a doubly reparameterised bound weights every gradient that reaches z, so nothing can be added to it; "
+                "take 'pathwise' or 'sticking' instead"
+            )
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         losses = [term(draw, model, t) for term in self.terms]
