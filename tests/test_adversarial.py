@@ -280,18 +280,38 @@ def test_losses_of_a_critic_are_cross_entropies_and_stay_finite_when_it_is_sure(
     assert torch.allclose(sure.grad, torch.tensor([-0.5, 0.5]))  # where it is surely wrong it still learns
 
 
-def test_the_distortion_of_features_by_hand(tiny):
+def gray(tiny):
+    """A model of gray images, four of them, and a critic."""
     torch.manual_seed(0)
     data = from_arrays(tiny.train.values, measure="unit")
-    likelihood = Net(Mlp((3,), (8,), E), CrossEntropy(3))
-    model, batch = small(likelihood=likelihood), next(data.train.batches(4, 0))
-    judge = Critic(Mlp(E, (8,), (5,)), 5)
+    model = small(likelihood=Net(Mlp((3,), (8,), E), CrossEntropy(3)))
+    return model, next(data.train.batches(4, 0)), Critic(Mlp(E, (8,), (5,)), 5)
+
+
+def test_the_distortion_of_features_by_hand(tiny):
+    model, batch, judge = gray(tiny)
     draw = model.draw(batch, samples=2)
     layer_norm = nn.LayerNorm(5, elementwise_affine=False)
     given = torch.stack([layer_norm(judge.network(mean)) for mean in draw.output.mean])
     wanted = layer_norm(judge.network(batch.x))
     by_hand = 0.5 * (given - wanted).square().sum(-1).mean(0) + 2.5 * log(2 * pi)
     assert torch.allclose(FeatureDistortion(judge)(draw, model, NOW), by_hand, rtol=1e-5)
+
+
+def test_the_losses_over_samples_by_hand(tiny):
+    model, batch, judge = gray(tiny)
+    draw = model.draw(batch)
+    torch.manual_seed(1)
+    found = AdversarialSamples(judge)(draw, model, NOW)
+    torch.manual_seed(1)
+    said = [judge(model.decode(z).mean)[:, 0] for z in (draw.prior.sample((4,)), draw.z[0][0])]
+    ones = torch.ones(4)
+    cross = F.binary_cross_entropy_with_logits
+    fooling = sum(cross(one, ones, reduction="none") for one in said) / 2
+    telling = sum(cross(one, 0 * ones, reduction="none") for one in said) / 2
+    assert torch.allclose(found[MODEL], fooling, rtol=1e-5)
+    judged = (telling + cross(judge(batch.x)[:, 0], ones, reduction="none")) / 2
+    assert torch.allclose(found["sample critic"], judged, rtol=1e-5)
 
 
 def test_a_critic_sees_binary_pictures_where_data_are_binary_and_the_mean_carries_the_gradient(tiny):

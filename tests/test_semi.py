@@ -6,6 +6,7 @@ import pytest
 import torch
 from cases.basics import named
 
+from unveil import train
 from unveil.data import Batch
 from unveil.errors import SettingError
 from unveil.models import SemiSupervised
@@ -13,7 +14,6 @@ from unveil.networks import Mlp
 from unveil.objectives import Classification, Distortion, Iwae, Rate
 from unveil.parts import Bernoulli, Gaussian, Net, Standard
 from unveil.recipes import recipe
-from unveil.run import train
 
 C = 3
 E = (4,)

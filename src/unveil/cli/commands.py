@@ -70,7 +70,7 @@ def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run
     if not outcome["finished"]:
         say(f"stopped after {outcome['steps']} steps; {stopped}")
     assert run.path is not None
-    album.draw(run.model, data, run.metrics(), run.path / "pictures")
+    album.draw(run.model, run.suited(data), run.metrics(), run.path / "pictures")
     return run, 0 if outcome["finished"] else INTERRUPTED
 
 

@@ -190,9 +190,9 @@ class AdversarialSamples(Term):
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         z, _, prior = flat(self, draw)
         z = torch.cat([of_prior(prior, z), z.detach()])
-        made = verdict(self.critic, seen(model, model.decode(z, draw.batch.context))).mean(0)
-        real = verdict(self.critic, draw.batch.x.unsqueeze(0))[0]
-        return {MODEL: F.softplus(-made), self.PLAYER: told_apart(real, made)}
+        made = verdict(self.critic, seen(model, model.decode(z, draw.batch.context)))
+        real = verdict(self.critic, draw.batch.x.unsqueeze(0))
+        return {MODEL: F.softplus(-made).mean(0), self.PLAYER: told_apart(real, made).mean(0)}
 
     def players(self, model: Model) -> Mapping[str, Iterable[nn.Parameter]]:
         return {self.PLAYER: self.critic.parameters()}

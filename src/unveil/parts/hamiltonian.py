@@ -198,9 +198,7 @@ class CentroidMomentum(Part):
         """Let the centroids be posterior means of today."""
         rows = torch.linspace(0, len(data) - 1, self.centroids).long().to(data.values.device)
         chosen = data.subset(rows)
-        # in training, layers may read their weights in bfloat16, and nobody has said so to who is called between steps
-        low = any(parameter.dtype is torch.bfloat16 for parameter in self.parameters())
-        with resting(self), torch.autocast(self.centres.device.type, torch.bfloat16, enabled=low):
+        with resting(self):
             self.centres.copy_(self.posterior(chosen.reading.mean(chosen.values), chosen.context).mean)
 
 

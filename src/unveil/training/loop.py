@@ -159,8 +159,9 @@ class Trainer:
         saved = state.step
         while state.step < self.total and not stop.wanted:
             if state.step % feed.steps_per_epoch == 0:
-                for part in self.parts:
-                    part.prepare(feed.split, state.step / feed.steps_per_epoch)
+                with autocast(self.precision, feed.device):  # layers read their weights in that precision here too
+                    for part in self.parts:
+                        part.prepare(feed.split, state.step / feed.steps_per_epoch)
             self.advance()
             if self.monitor is not None:
                 self.monitor.step(state.step)
