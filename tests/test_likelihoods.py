@@ -294,7 +294,7 @@ def test_optimal_sigma_is_a_normalised_density_whatever_x_is_judged():
 @pytest.mark.parametrize(
     ("head", "mean"),
     [
-        (ContinuousBernoulli(1), torch.tensor([0.02, 0.5, 0.97])),
+        (ContinuousBernoulli(1), torch.tensor([0.06, 0.5, 0.94])),
         (BetaBinomial(17, 1), torch.tensor([0.1, 8.0, 15.5])),
         (Poisson(), torch.tensor([0.01, 3.0, 20_000.0])),
         (NegativeBinomial(), torch.tensor([0.01, 3.0, 20_000.0])),
@@ -401,6 +401,7 @@ def test_every_kind_of_column_has_a_likelihood():
         (lambda: LogisticMixture(0), "at least 1"),
         (lambda: Laplace(0), "at least 1"),
         (lambda: OptimalSigma(1, 0), "at least 1"),
+        (lambda: ContinuousBernoulli(1, -1.0), "above 0"),
         (lambda: Laplace()(torch.zeros(2, 3)), "takes 2 numbers"),
     ],
 )

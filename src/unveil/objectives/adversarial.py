@@ -164,7 +164,7 @@ class AdversarialSamples(Term):
     .. math:: E[\log(1 + e^{-D(\tilde x)})], \quad \tilde x \text{ made from } z \sim p(z) \text{ and from } z \sim q(z|x)
 
     The model's loss reaches what decodes and nothing that encodes: z is a constant in it. The critic's loss is its
-    cross-entropy, where the samples are half of prior and half of posterior origin. A value near log 2 says that the
+    cross-entropy. Every second z of the batch is its example's, the others are the prior's. A value near log 2 says that the
     critic is at a loss, not that samples are good: no number to choose weights by; train with validate_every=0, which
     keeps the last average.
 
@@ -189,10 +189,11 @@ class AdversarialSamples(Term):
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         z, _, prior = flat(self, draw)
-        z = torch.cat([of_prior(prior, z), z.detach()])
+        second = (torch.arange(z.shape[1], device=z.device) % 2 == 1).view(-1, *[1] * (z.dim() - 2))
+        z = torch.where(second, z.detach(), of_prior(prior, z))
         made = verdict(self.critic, seen(model, model.decode(z, draw.batch.context)))
         real = verdict(self.critic, draw.batch.x.unsqueeze(0))
-        return {MODEL: F.softplus(-made).mean(0), self.PLAYER: told_apart(real, made).mean(0)}
+        return {MODEL: draw.mean(F.softplus(-made)), self.PLAYER: draw.mean(told_apart(real, made))}
 
     def players(self, model: Model) -> Mapping[str, Iterable[nn.Parameter]]:
         return {self.PLAYER: self.critic.parameters()}

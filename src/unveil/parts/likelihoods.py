@@ -20,8 +20,6 @@ from unveil.distributions import DiagonalGaussian, TiltedUniform
 from unveil.errors import SettingError
 from unveil.parts.heads import BOUND, Head, bounded
 
-EDGE = 0.01
-"""A fresh continuous Bernoulli begins with means between this and 1 - this: logits between -100 and 100."""
 DEGREES = 3.0
 """Log-degrees of freedom above 2 lie between minus this and this: from 2.05 to 22, where Student's t is nearly Gaussian."""
 
@@ -73,31 +71,37 @@ class Entrywise(Head):
 class ContinuousBernoulli(Entrywise):
     """Gray values in [0, 1] under the continuous Bernoulli, which is a density where the cross-entropy is none.
 
-    The parameters are logits. The density is of gray values that are real numbers: that of v / 255 grows without bound as
-    the model learns which few values there are, and compares with other densities of the same values alone.
+    The parameters are logits, bounded smoothly. On pixels that are black in every image the density would otherwise grow
+    without end, and a model that works at those learns little else; means so lie between 1 / bound and 1 - 1 / bound. Nats
+    are those of real gray values: they compare with other densities of the same values, of the same bound at best.
 
     Args:
         event_dims: how many trailing dimensions are the event, 3 for images.
+        bound: of the logits, positive and at most 1000; a logit of 255 concentrates on one level of a byte.
 
     Source: Loaiza-Ganem & Cunningham 2019, The Continuous Bernoulli, arXiv:1907.06845.
     """
 
     measures = ("unit",)
 
-    def __init__(self, event_dims: int = 3) -> None:
+    def __init__(self, event_dims: int = 3, bound: float = 30.0) -> None:
         super().__init__(event_dims)
+        if not 0 < bound <= 1000:
+            raise SettingError(f"logits cannot lie between -{bound} and {bound}; give a bound above 0 and at most 1000")
+        self.bound = bound
 
     def forward(self, parameters: Tensor) -> Distribution:
-        return independent(TiltedUniform(parameters.float()), self.event_dims)
+        return independent(TiltedUniform(bounded(parameters.float(), self.bound)), self.event_dims)
 
     def start(self, mean: Tensor) -> Tensor:
-        # the mean has no inverse in closed form, and rises with the logit
-        low, high = torch.full_like(mean, -1 / EDGE), torch.full_like(mean, 1 / EDGE)
+        # the mean has no inverse in closed form, and rises with the logit; where it is extreme, begin well within the bound
+        high = torch.full_like(mean, 2 / 3 * self.bound)
+        low = -high
         for _ in range(40):
             middle = (low + high) / 2
             below = TiltedUniform(middle).mean < mean
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return (low + high) / 2
+        return unbounded((low + high) / 2, self.bound)
 
 
 class Laplace(Entrywise):

@@ -62,6 +62,7 @@ def aae(data: Dataset, networks: Networks, weight: float = 10.0, critic: int = 2
     "distortion in the eyes of a critic that tells data from samples: sharp pictures",
     "Larsen et al. 2016, arXiv:1512.09300",
     training=Training(validate_every=0),
+    activation="silu",
 )
 def vae_gan(
     data: Dataset, networks: Networks, weight: float = 1.0, pixels: float = 0.1, critic: tuple[int, ...] = (256, 64)

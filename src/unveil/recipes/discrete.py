@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from unveil.data import Dataset
 from unveil.models import VAE
 from unveil.networks import Centred, GridDecoder, GridEncoder, Summed
@@ -32,6 +34,8 @@ TRAINING = Training(epochs=15, learning_rate=2e-3)
     "one-hot latent variables, learned through a relaxation",
     "Jang et al. 2017, arXiv:1611.01144; Maddison et al. 2017, arXiv:1611.00712",
     latent=20,
+    gain=1.0,
+    training=Training(epochs=20, learning_rate=6e-3),
 )
 def gumbel_vae(
     data: Dataset,
@@ -49,10 +53,14 @@ def gumbel_vae(
         lowest: where the temperature stops to fall.
         anneal: how fast it falls, per epoch.
     """
+    event = (networks.latent, classes)
     head = OneHot(networks.latent, classes, temperature, lowest, anneal)
     posterior = networks.posterior(data, head)
-    likelihood = networks.likelihood(data, inputs=(networks.latent, classes))
-    model = VAE(UniformOneHot(networks.latent, classes), posterior, likelihood)
+    likelihood = networks.likelihood(data, inputs=event)
+    # as loud as a Gaussian z: ones among many zeros are a whisper, and the decoder takes epochs to hear them
+    centred = Centred(likelihood.network, event, classes**0.5)
+    centred.centre_at(torch.full(event, 1 / classes))
+    model = VAE(UniformOneHot(networks.latent, classes), posterior, Net(centred, likelihood.head))
     return model, Distortion() + networks.warm(Rate())
 
 
