@@ -31,11 +31,12 @@ def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder:
     return [path for pictures_of in (_plane, _images, _curves) for path in pictures_of(model, data, records, folder)]
 
 
-def reconstructions(model: Model, split: Split, path: Path, count: int = 40, columns: int = 10) -> Path:
+def reconstructions(model: Model, split: Split, path: Path, count: int = 40, columns: int = 10, white: float = 1.0) -> Path:
     """Rows of originals, each with the row of its reconstructions E[x|z] at the posterior mean below."""
     chosen = generation.pick(split, count)
     originals, copies = chosen.reading.mean(chosen.values), generation.reconstruct(model, chosen)
-    return pictures.save_sheet(pictures.pairs(originals.numpy(), copies.numpy(), columns), path, columns)
+    sheet = pictures.pairs(originals.numpy(), copies.numpy(), columns) / white
+    return pictures.save_sheet(sheet, path, columns)
 
 
 def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
@@ -55,11 +56,11 @@ def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folde
     yield pictures.save(figure, folder / "latent_plane.png")
     # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
     if data.space.is_image and data.test.context is None and encoded.mean.dim() == 2:
-        yield _manifold(model, plane, names, folder / "manifold.png")
+        yield _manifold(model, plane, names, folder / "manifold.png", data.space.white)
 
 
-def _manifold(model: Model, plane: generation.Plane, names: tuple[str, str], path: Path) -> Path:
-    images = generation.decode(model, plane.grid(GRID))
+def _manifold(model: Model, plane: generation.Plane, names: tuple[str, str], path: Path, white: float) -> Path:
+    images = generation.decode(model, plane.grid(GRID)) / white
     pixels = pictures.sheet(images.numpy(), GRID, gap=0)
     levels = [(i + 0.5) / GRID for i in range(GRID)]
     note = "E[x|z] at the prior's quantiles" + (", all other directions at their mean" if plane.principal else "")
@@ -74,11 +75,11 @@ def axis_names(plane: generation.Plane) -> tuple[str, str]:
 def _images(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     if not data.space.is_image:
         return
-    yield reconstructions(model, data.test, folder / "reconstructions.png")
+    yield reconstructions(model, data.test, folder / "reconstructions.png", white=data.space.white)
     context = data.test.context  # a conditional model makes one row of each class, where there are ten
     wanted = None if context is None else torch.eye(context.shape[1]).repeat_interleave(-(-SHEET // context.shape[1]), 0)
     x = model.sample(SHEET, None if wanted is None else wanted[:SHEET], seed=0, mean=True)
-    yield samples(x, folder / "samples.png")
+    yield samples(x / data.space.white, folder / "samples.png")
 
 
 def samples(images: Tensor, path: Path, columns: int | None = None) -> Path:

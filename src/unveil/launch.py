@@ -171,6 +171,7 @@ def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: T
             "loadable": data.loadable,
             "measure": data.space.measure,
             "shape": list(data.space.shape),
+            "levels": data.space.levels,
             "fingerprint": data.fingerprint,
             "rows": {split: len(data.split(split)) for split in data.splits},
             "attribution": data.attribution,

@@ -144,21 +144,24 @@ def sample(arguments: list[str]) -> int:
     given = options.parse(options.Sample, "sample", arguments)
     _start()
     import unveil
+    from unveil.data import Space
 
     kind = _kind(given.out, (".png", ".npy", ""))
     run = unveil.open(given.run)
     x = run.model.sample(given.n, run.context(given.label, given.n), seed=given.seed, mean=given.mean)
-    if kind != ".npy" and run.manifest["data"]["measure"] == "real":
+    facts = run.manifest["data"]
+    space = Space(tuple(facts["shape"]), facts["measure"], facts.get("levels", 256))
+    if kind != ".npy" and not space.is_image:
         raise SettingError(f"samples of shape {tuple(x.shape[1:])} are no images; write them with --out samples.npy")
     from unveil import album
 
     if kind == ".png":
-        album.samples(x, given.out)
+        album.samples(x / space.white, given.out)
     elif kind == ".npy":
         _save_array(given.out, x.numpy())
     else:
         digits = len(str(given.n - 1))
-        for number, image in enumerate(x):
+        for number, image in enumerate(x / space.white):
             album.samples(image[None], given.out / f"{number:0{digits}}.png")
     print(f"{given.n} {'means E[x|z]' if given.mean else 'samples'} in {given.out}")
     return 0
@@ -193,7 +196,7 @@ def reconstruct(arguments: list[str]) -> int:
     run, data = _open(given.run, given.data, given.data_dir)
     if not data.space.is_image:
         raise DataError(f"{data.name} holds no images; unveil encode writes its posteriors")
-    album.reconstructions(run.model, data.split(given.split), given.out, given.n)
+    album.reconstructions(run.model, data.split(given.split), given.out, given.n, white=data.space.white)
     print(f"originals over reconstructions in {given.out}")
     return 0
 

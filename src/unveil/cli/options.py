@@ -33,7 +33,7 @@ class Train:
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
-        measure: how images are read: binary (binarised afresh at each visit) or unit (gray values).
+        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
         training: how to train.
         model: the recipe's own arguments.
     """
@@ -44,7 +44,7 @@ class Train:
     resume: bool = False
     latent: int | None = None
     data_dir: Path | None = None
-    measure: Literal["binary", "unit", "real"] | None = None
+    measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
 

@@ -164,8 +164,8 @@ class AdversarialSamples(Term):
     .. math:: E[\log(1 + e^{-D(\tilde x)})], \quad \tilde x \text{ made from } z \sim p(z) \text{ and from } z \sim q(z|x)
 
     The model's loss reaches what decodes and nothing that encodes: z is a constant in it. The critic's loss is its
-    cross-entropy. Every second z of the batch is its example's, the others are the prior's. A value near log 2 says that the
-    critic is at a loss, not that samples are good: no number to choose weights by; train with validate_every=0, which
+    cross-entropy. Every second z of the batch is its example's, the others are the prior's. A value near log 2 says that
+    the critic is at a loss, not that samples are good: no number to choose weights by; train with validate_every=0, which
     keeps the last average.
 
     Args:

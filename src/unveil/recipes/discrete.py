@@ -20,10 +20,9 @@ from unveil.parts import (
     Quantised,
     ResidualCodebook,
     UniformOneHot,
-    likelihood_for,
 )
 from unveil.parts.codebook import Quantiser
-from unveil.recipes.recipe import Composition, Networks, register
+from unveil.recipes.recipe import Composition, Networks, likelihood_of, register
 from unveil.training.config import Training
 
 TRAINING = Training(epochs=15, learning_rate=2e-3)
@@ -73,7 +72,7 @@ def _chosen(data: Dataset, networks: Networks, alphabet: Quantiser, width: int, 
         encoder = Centred(GridEncoder(shape, networks.channels, alphabet.dimensions), shape, networks.gain)
         encoder.centre_at(data.train.mean())
         posterior = Net(encoder, Quantised(alphabet, networks.latent))
-        head = likelihood_for(data.space.measure, len(shape))
+        head = likelihood_of(data.space)
         likelihood = Net(GridDecoder(alphabet.dimensions, networks.channels[::-1], head.needs(shape)), head)
         likelihood.start(data.train.mean())
     else:

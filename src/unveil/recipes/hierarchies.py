@@ -7,8 +7,8 @@ from unveil.errors import SettingError
 from unveil.models import Group, Ladder
 from unveil.networks import Centred, ConvBlock, ConvLadder, DenseBlock, DenseLadder, Mlp, PixelDecoder, Rise
 from unveil.objectives import Distortion, Rate
-from unveil.parts import Gaussian, Net, Standard, likelihood_for
-from unveil.recipes.recipe import Composition, Networks, register
+from unveil.parts import Gaussian, Net, Standard
+from unveil.recipes.recipe import Composition, Networks, likelihood_of, register
 from unveil.training.config import Training
 
 
@@ -87,7 +87,7 @@ def nvae_small(data: Dataset, networks: Networks, groups: int = 1, planes: int =
                 )
             )
             above = size
-    head = likelihood_for(data.space.measure, 3)
+    head = likelihood_of(data.space)
     likelihood = Net(PixelDecoder(above, head.needs(shape)), head)
     likelihood.start(data.train.mean())
     posterior = Net(Mlp(sizes[0], (), (2 * latent,)), Gaussian(latent))

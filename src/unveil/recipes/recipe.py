@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from torch import nn
 
-from unveil.data import Dataset
+from unveil.data import MEANING, Dataset, Space
 from unveil.errors import SettingError, unknown
 from unveil.models import VAE, Model
 from unveil.networks import Centred, ConvDecoder, ConvEncoder, Mlp
@@ -68,7 +68,7 @@ class Networks:
             if self.network == "mlp"
             else ConvEncoder(_image(shape), self.channels, outputs, context)
         )
-        centred = Centred(network, shape, self.gain)
+        centred = Centred(network, shape, self.gain / data.space.white)
         centred.centre_at(data.train.mean())
         return centred
 
@@ -86,7 +86,7 @@ class Networks:
     def likelihood(self, data: Dataset, head: Head | None = None, inputs: Sequence[int] | None = None) -> Net:
         """p(x|z): a decoder under `head`, what fits the data's space unless something else is asked for."""
         shape = data.space.shape
-        head = head or likelihood_for(data.space.measure, len(shape))
+        head = head or likelihood_of(data.space)
         net = Net(self.decoder(inputs or (self.latent,), head.needs(shape), _context(data)), head)
         net.start(data.train.mean())
         return net
@@ -106,6 +106,11 @@ class Networks:
         return Warmup(rate, self.kl_warmup) if self.kl_warmup else rate
 
 
+def likelihood_of(space: Space) -> Head:
+    """The likelihood that fits a space, where nothing else is asked for."""
+    return likelihood_for(space.measure, len(space.shape), space.levels, space.columns)
+
+
 def _image(shape: Sequence[int]) -> tuple[int, ...]:
     if len(shape) != 3:
         raise SettingError(f"a conv network needs images, and one example here has shape {tuple(shape)}; use network mlp")
@@ -117,6 +122,8 @@ def _context(data: Dataset) -> int:
 
 
 Composition = tuple[Model, Term]
+EVERY: tuple[str, ...] = tuple(MEANING)
+"""All measures of x."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ class Recipe:
     function: Callable[..., Composition]
     model: Networks
     training: Training = field(default_factory=Training)
-    measures: tuple[str, ...] = ("binary", "unit", "real")
+    measures: tuple[str, ...] = EVERY
     labels: bool = False
 
     def given(self, **settings: Any) -> Recipe:
@@ -185,7 +192,7 @@ def register(
     source: str,
     *,
     training: Training | None = None,
-    measures: tuple[str, ...] = ("binary", "unit", "real"),
+    measures: tuple[str, ...] = EVERY,
     labels: bool = False,
     **shared: Any,
 ) -> Callable[[Callable[..., Composition]], Callable[..., Composition]]:
