@@ -100,8 +100,7 @@ def test_samples_of_examples_that_share_components_are_independent():
     assert (z[:, 0].abs() < 10).all()
     first = z[:, 1, 0].abs() < 10
     assert abs(first.float().mean() - 0.5) < 4 * 0.5 / 4000**0.5
-    correlation = torch.corrcoef(torch.stack([z[first, 0, 0], z[first, 1, 0]]))[0, 1]
-    assert abs(correlation) < 4 / int(first.sum()) ** 0.5
+    assert z.unique().numel() > 0.99 * z.numel()  # but for the few floats that fall together, no draw serves twice
 
 
 # the VampPrior
@@ -296,6 +295,15 @@ def test_every_layer_of_a_flow_learns_and_every_dimension_is_bent(kind):
     prior = kind(3, 2, (8,))
     prior().log_prob(torch.randn(50, 3)).sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in prior.parameters() if parameter.dim() > 1)
+
+
+@pytest.mark.parametrize("kind", [Coupling, Autoregressive, Spline])
+def test_a_flow_s_log_determinant_is_in_full_precision_where_its_networks_are_not(kind):
+    torch.manual_seed(0)
+    transform, z = kind(3, 2, (8,))().base_dist.transform, torch.randn(5, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        noise, determinant = transform.call_and_ladj(z)
+    assert noise.dtype == determinant.dtype == torch.float32
 
 
 # two stages
