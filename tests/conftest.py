@@ -1,5 +1,10 @@
 """Data that many tests share."""
 
+import os
+
+# the models here are tiny: a second thread has nothing to do, and where the machine is shared it makes the first one wait
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 
