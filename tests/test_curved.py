@@ -14,6 +14,7 @@ from unveil.distributions import HyperbolicNormal, SphericalUniform, SphericalVo
 from unveil.distributions.hyperbolic import EDGE, add, from_tangent, inside, to_tangent
 from unveil.distributions.von_mises_fisher import log_area, profile
 from unveil.errors import SettingError
+from unveil.generation import plane
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.parts import (
@@ -367,5 +368,23 @@ def test_a_prior_and_a_posterior_of_different_spaces_have_no_rate(prior, head):
     torch.manual_seed(11)
     model = VAE(prior, Net(Mlp((1, 2, 2), (5,), head.needs((3,))), head), Net(Mlp((3,), (5,), (1, 2, 2)), Bernoulli(3)))
     batch = next(from_arrays(torch.rand(20, 1, 2, 2).round(), name="pixels").train.batches(4, 0))
-    with pytest.raises(SettingError, match="there is no rate"):
-        _ = model.draw(batch).rate
+    for gradient in ("pathwise", "sticking", "dreg", "score"):
+        with pytest.raises(SettingError, match="there is no rate"):
+            model.draw(batch, 2, gradient)
+
+
+@pytest.mark.parametrize(("prior", "head"), [(UniformSphere(3), VonMisesFisher(3)), (PoincareNormal(3), WrappedNormal(3))])
+def test_the_plane_that_is_shown_stays_in_the_curved_space(prior, head):
+    """A flat plane through a sphere or a ball leaves it: what the decoder would be shown there is no z."""
+    torch.manual_seed(12)
+    model = VAE(prior, Net(Mlp((1, 2, 2), (5,), head.needs((3,))), head), Net(Mlp((3,), (5,), (1, 2, 2)), Bernoulli(3)))
+    with torch.no_grad():
+        means = model.encode(torch.rand(50, 1, 2, 2)).mean
+        shown = plane(model, means)
+        flat = shown.origin + (shown.prior[[0, -1]] @ shown.axes)
+    support = model.prior().support
+    grid = shown.grid(9)
+    assert support.check(grid).all()
+    assert torch.allclose(support.project(grid), grid, atol=1e-6)
+    if isinstance(prior, UniformSphere):
+        assert not support.check(flat).all()  # else this test could not fail

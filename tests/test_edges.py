@@ -185,7 +185,7 @@ class Poison:
     def __init__(self, data, epoch):
         self.data, self.at = data, epoch
 
-    def begin(self, steps, done, batch_size, steps_per_epoch):
+    def begin(self, steps, done, batch_size, steps_per_epoch, normalised):
         pass
 
     def step(self, step):

@@ -38,7 +38,7 @@ class Interrupt:
     def __init__(self, step):
         self.at = step
 
-    def begin(self, steps, done, batch_size, steps_per_epoch):
+    def begin(self, steps, done, batch_size, steps_per_epoch, normalised):
         self.steps = steps
 
     def step(self, step):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import Split
+from unveil.distributions import Surface, surface_of
 from unveil.evaluation import in_evaluation
 from unveil.models import Model
 from unveil.randomness import generator, reseed
@@ -76,6 +77,7 @@ class Plane:
         principal: whether the axes are principal directions of the posterior means, rather than z's own two.
         explained: share of the posterior means' variance in each direction.
         prior: (M, 2) sorted coordinates of draws from the prior, each column by itself: its quantiles.
+        surface: the curved space that z lies in, if it does.
     """
 
     origin: Tensor
@@ -83,6 +85,7 @@ class Plane:
     principal: bool
     explained: tuple[float, float]
     prior: Tensor
+    surface: Surface | None = None
 
     def coordinates(self, z: Tensor) -> Tensor:
         """(N, 2) where z (N, D) falls on the plane."""
@@ -96,7 +99,8 @@ class Plane:
         levels = (torch.arange(size) + 0.5) / size
         across, up = (self.prior[(levels * len(self.prior)).long(), axis] for axis in (0, 1))
         rows, columns = torch.meshgrid(up.flip(0), across, indexing="ij")
-        return self.origin + torch.stack([columns.flatten(), rows.flatten()], 1) @ self.axes
+        points = self.origin + torch.stack([columns.flatten(), rows.flatten()], 1) @ self.axes
+        return points if self.surface is None else self.surface.project(points)
 
 
 @torch.no_grad()
@@ -120,9 +124,11 @@ def plane(model: Model, means: Tensor, context: Tensor | None = None, draws: int
         device = next(model.parameters()).device
         reseed(0, "plane", device=device)
         given = None if context is None else context.to(device).expand(1, -1)
-        prior = model.prior(None, given).sample(torch.Size([draws])).reshape(draws, -1).cpu()
+        distribution = model.prior(None, given)
+        prior = distribution.sample(torch.Size([draws])).reshape(draws, -1).cpu()
     quantiles = ((prior - origin) @ axes.T).sort(0).values
-    return Plane(origin, axes, size > 2, (float(explained[0]), float(explained[1])), quantiles)
+    shares = (float(explained[0]), float(explained[1]))
+    return Plane(origin, axes, size > 2, shares, quantiles, surface_of(distribution))
 
 
 def pick(split: Split, n: int, seed: int = 0) -> Split:

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from unveil import generation
 from unveil.data import Dataset
-from unveil.distributions import Delta
+from unveil.distributions import CodeSequence, Delta
 from unveil.errors import SettingError, unknown
 from unveil.launch import RUNS, train
 from unveil.models import VAE
@@ -27,6 +27,7 @@ from unveil.objectives import NegativeLogPrior, Rate, Term
 from unveil.part import Part
 from unveil.parts import (
     Autoregressive,
+    AutoregressiveCodes,
     Coupling,
     Gaussian,
     Isotropic,
@@ -35,6 +36,7 @@ from unveil.parts import (
     Spline,
     Standard,
     TwoStage,
+    UniformCodes,
     Vamp,
 )
 from unveil.randomness import reseed
@@ -88,6 +90,13 @@ def _dimensions(z: Tensor) -> int:
     return z.shape[1]
 
 
+def _codes(model: VAE, data: Dataset, z: Tensor) -> Part:
+    if not isinstance(model.prior, UniformCodes | AutoregressiveCodes):
+        kind = type(model.prior).__name__
+        raise SettingError(f"an autoregressive prior writes codes, and z under {kind} is not made of them; take 'maf'")
+    return AutoregressiveCodes(model.prior.alphabet, model.prior.positions)
+
+
 PRIORS: dict[str, Maker] = {
     "mixture": _mixture,
     "vamp": _vamp,
@@ -95,6 +104,7 @@ PRIORS: dict[str, Maker] = {
     "maf": _flow(Autoregressive),
     "spline": _flow(Spline),
     "two-stage": _two_stage,
+    "autoregressive": _codes,
 }
 """The priors that can be asked for by name."""
 
@@ -173,9 +183,11 @@ def _prepared(trained: VAE, prior: str | Part, data: Dataset, seed: int) -> tupl
 
 
 def _check(old: Distribution, new: Distribution) -> None:
-    """See that both priors are over the same real space, or nats with the new one would be of another measure."""
+    """See that both priors are over the same codes or real space: else nats with the new one were of another measure."""
     if old.event_shape != new.event_shape:
         raise SettingError(f"a prior over {tuple(new.event_shape)} cannot be that of z of shape {tuple(old.event_shape)}")
+    if isinstance(old, CodeSequence) and isinstance(new, CodeSequence) and old.alphabet is new.alphabet:
+        return
     for distribution in (old, new):
         try:
             anywhere = torch.linspace(-3, 3, old.event_shape.numel()).reshape(old.event_shape)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from unveil.cli import options
 from unveil.errors import DataError, SettingError
-from unveil.recipes import RECIPES
+from unveil.recipes import EVERY, RECIPES
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
@@ -61,7 +61,7 @@ def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run
     from unveil import album
     from unveil.cli.progress import TrainingBar, say
 
-    bar = TrainingBar("cross-entropy + KL" if data.space.measure == "unit" else "-ELBO")
+    bar = TrainingBar()
     try:
         run = work(monitor=bar)
     finally:
@@ -263,8 +263,10 @@ def _report(found: Nats) -> None:
 def recipes(arguments: list[str]) -> int:
     """`unveil recipes`."""
     options.parse(options.Recipes, "recipes", arguments)
+    width = max(map(len, RECIPES)) + 2
     for one in RECIPES.values():
-        print(f"{one.name:12}{one.summary}\n{'':12}{one.source}; x: {', '.join(one.measures)}")
+        takes = "any x" if one.measures == EVERY else f"x: {' or '.join(one.measures)}"
+        print(f"{one.name:{width}}{one.summary}\n{'':{width}}{one.source}; {takes}")
     print("train one with: unveil train DATA --recipe NAME; its own arguments: unveil train --recipe NAME --help")
     return 0
 

@@ -131,7 +131,7 @@ class RefitPrior:
 
     Attributes:
         run: a run folder.
-        prior: mixture, vamp, coupling, maf, spline or two-stage; nats with the last are bounds.
+        prior: mixture, vamp, coupling, maf, spline, two-stage (nats with it are bounds), or autoregressive for codes.
         out: the new run folder; without it, RUN-PRIOR, or RUN-PRIOR-2 where that exists.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         training: how to train.

@@ -35,17 +35,13 @@ def lasting(seconds: float) -> str:
 
 
 class TrainingBar:
-    """Epoch, -ELBO, distortion, rate, images/s and the time left.
+    """Epoch, -ELBO, distortion, rate, images/s and the time left."""
 
-    Args:
-        measured: what distortion + rate is called: '-ELBO', or 'cross-entropy + KL' for gray pixels.
-    """
-
-    def __init__(self, measured: str = "-ELBO") -> None:
-        self.measured = measured
+    def __init__(self) -> None:
         self.bar: tqdm | None = None
 
-    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int) -> None:
+    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int, normalised: bool) -> None:
+        self.measured = "-ELBO" if normalised else "cross-entropy + KL"
         self.steps, self.batch_size, self.steps_per_epoch = steps, batch_size, steps_per_epoch
         self.start, self.first = perf_counter(), done
         self.epochs = steps // steps_per_epoch

@@ -15,6 +15,7 @@ from unveil.distributions.hyperbolic import HyperbolicNormal
 from unveil.distributions.levels import LevelBetaBinomial, LevelCategorical
 from unveil.distributions.logistic import CutLogistic
 from unveil.distributions.mixture import Mixture
+from unveil.distributions.surface import Surface, surface_of
 from unveil.distributions.von_mises_fisher import SphericalUniform, SphericalVonMisesFisher
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "Refined",
     "SphericalUniform",
     "SphericalVonMisesFisher",
+    "Surface",
     "TiltedUniform",
     "TypedColumns",
+    "surface_of",
 ]

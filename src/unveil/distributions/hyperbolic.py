@@ -7,17 +7,16 @@ the distance travelled. Densities are with respect to hyperbolic volume, for pri
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import log, pi, sqrt, tanh
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints, register_kl
+from torch.distributions import Distribution, constraints
 
-from unveil.distributions.gaussian import DiagonalGaussian
 from unveil.distributions.precision import wide
-from unveil.distributions.von_mises_fisher import SphericalUniform, SphericalVonMisesFisher
-from unveil.errors import SettingError
+from unveil.distributions.surface import Surface
 
 EDGE = 14.0
 """Largest distance from the origin, in units of 1 / sqrt(c): further out float32 cannot tell points from the rim."""
@@ -53,6 +52,23 @@ def add(x: Tensor, y: Tensor, curvature: float) -> Tensor:
     return ((1 + product + squares[1]) * x + (1 - squares[0]) * y) / (1 + product + squares[0] * squares[1])
 
 
+@dataclass(frozen=True)
+class Ball(Surface):
+    """The Poincaré ball of a curvature -c.
+
+    Attributes:
+        curvature: c, positive.
+    """
+
+    curvature: float
+
+    def check(self, value: Tensor) -> Tensor:
+        return self.curvature * value.square().sum(-1) < 1
+
+    def project(self, z: Tensor) -> Tensor:
+        return inside(z, self.curvature)
+
+
 class HyperbolicNormal(Distribution):
     r"""A Gaussian of the tangent space at a point, wrapped onto the ball.
 
@@ -78,6 +94,11 @@ class HyperbolicNormal(Distribution):
     def __init__(self, loc: Tensor, log_scale: Tensor, curvature: float) -> None:
         self.loc, self.log_scale, self.curvature = loc, log_scale, curvature
         super().__init__(loc.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @property
+    def support(self) -> Ball:
+        """The ball."""
+        return Ball(self.curvature)
 
     @property
     def mean(self) -> Tensor:
@@ -128,25 +149,3 @@ class HyperbolicNormal(Distribution):
         """The same distribution with its batch broadcast to `batch_shape`."""
         shape = torch.Size(batch_shape) + self.event_shape
         return HyperbolicNormal(self.loc.expand(shape), self.log_scale.expand(shape), self.curvature)
-
-
-@register_kl(HyperbolicNormal, HyperbolicNormal)
-def _divergence(q: HyperbolicNormal, p: HyperbolicNormal) -> Tensor:
-    if q.curvature != p.curvature:
-        raise SettingError(
-            f"there is no rate between balls of curvature {q.curvature} and {p.curvature}; give both the same"
-        )
-    raise NotImplementedError  # there is no closed form
-
-
-@register_kl(DiagonalGaussian, SphericalUniform)
-@register_kl(DiagonalGaussian, HyperbolicNormal)
-@register_kl(HyperbolicNormal, DiagonalGaussian)
-@register_kl(HyperbolicNormal, SphericalUniform)
-@register_kl(SphericalVonMisesFisher, DiagonalGaussian)
-@register_kl(SphericalVonMisesFisher, HyperbolicNormal)
-def _incomparable(q: Distribution, p: Distribution) -> Tensor:
-    raise SettingError(
-        f"there is no rate of {type(q).__name__} under {type(p).__name__}: their densities are with respect to different "
-        "measures; take UniformSphere() with VonMisesFisher(), and PoincareNormal() with WrappedNormal()"
-    )

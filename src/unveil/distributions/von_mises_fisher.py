@@ -8,6 +8,7 @@ from it, hence no Bessel functions.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from math import isqrt, lgamma, log, pi, sqrt
 from typing import Any, ClassVar
@@ -19,9 +20,21 @@ from torch.distributions import Distribution, constraints, register_kl
 from torch.nn import functional as F
 
 from unveil.distributions.precision import wide
+from unveil.distributions.surface import Surface
 
 REACH = 9.0
 """How many standard deviations of an angle are integrated: what is beyond weighs exp(-40)."""
+
+
+@dataclass(frozen=True)
+class Sphere(Surface):
+    """All z of length 1."""
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value.norm(dim=-1) - 1).abs() < 1e-3
+
+    def project(self, z: Tensor) -> Tensor:
+        return F.normalize(z, dim=-1)
 
 
 @cache
@@ -134,6 +147,7 @@ class SphericalVonMisesFisher(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = Sphere()
     has_rsample = True
 
     def __init__(self, loc: Tensor, concentration: Tensor) -> None:
@@ -198,6 +212,7 @@ class SphericalUniform(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = Sphere()
     has_rsample = True
 
     def __init__(self, loc: Tensor) -> None:

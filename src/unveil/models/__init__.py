@@ -3,7 +3,7 @@
 from unveil.models.draw import Draw, Model
 from unveil.models.group import Group
 from unveil.models.ladder import Ladder
-from unveil.models.latent import Detachable, Gradient, Refinable, Traced, divergence, latent
+from unveil.models.latent import Detachable, Gradient, Refinable, Traced, check_comparable, divergence, latent
 from unveil.models.semi import SemiSupervised
 from unveil.models.vae import VAE
 
@@ -18,6 +18,7 @@ __all__ = [
     "Refinable",
     "SemiSupervised",
     "Traced",
+    "check_comparable",
     "divergence",
     "latent",
 ]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from unveil.distributions import Delta, surface_of
 from unveil.errors import SettingError
 
 Gradient = Literal["pathwise", "sticking", "dreg", "score"]
@@ -78,6 +79,20 @@ def latent(posterior: Distribution, samples: int, gradient: Gradient) -> tuple[T
         return traced, lambda: log_q
     z = posterior.rsample(shape)
     return z, lambda: posterior.log_prob(z)
+
+
+def check_comparable(posterior: Distribution, prior: Distribution) -> None:
+    """See that log q - log p is a rate: that both are densities with respect to the same measure.
+
+    Raises:
+        SettingError: one is curved and the other is not, or not as much.
+    """
+    if surface_of(posterior) != surface_of(prior) and not isinstance(posterior, Delta):
+        raise SettingError(
+            f"there is no rate of {type(posterior).__name__} under {type(prior).__name__}: their densities are with "
+            "respect to different measures; take UniformSphere() with VonMisesFisher(), and PoincareNormal() with "
+            "WrappedNormal() of the same curvature"
+        )
 
 
 def divergence(posterior: Distribution, prior: Distribution) -> Tensor | None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from unveil.data import Batch, Measure
 from unveil.errors import SettingError
 from unveil.models.draw import Draw, Model
-from unveil.models.latent import Gradient, divergence, latent
+from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
 from unveil.part import Conditional, Likelihood, resting
 from unveil.randomness import reseed
@@ -108,6 +108,7 @@ class SemiSupervised(Model):
         every = self._everything(batch.x, torch.Size([size]))
         posterior = self.posterior(features.expand(count, *features.shape), every, leading=2)
         prior = self.prior(batch.index, batch.context)
+        check_comparable(posterior, prior)
         values, density = latent(posterior, samples, gradient)  # (S, C, B, *latent)
         z = values.transpose(0, 1).flatten(0, 1)
         y = every.repeat_interleave(samples, 0)

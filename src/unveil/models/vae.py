@@ -14,7 +14,7 @@ from unveil.data import Batch, Measure
 from unveil.distributions import Delta
 from unveil.errors import SettingError
 from unveil.models.draw import Draw, Model
-from unveil.models.latent import Gradient, Refinable, divergence, latent
+from unveil.models.latent import Gradient, Refinable, check_comparable, divergence, latent
 from unveil.part import Conditional, Likelihood, resting
 from unveil.randomness import reseed
 
@@ -62,6 +62,7 @@ class VAE(Model):
         if isinstance(posterior, Refinable):
             posterior = posterior.refine(lambda z: self.log_joint(batch, z))
         prior = self.prior(batch.index, batch.context)
+        check_comparable(posterior, prior)
         z, density = latent(posterior, samples, gradient)
         output = self.decode(z, batch.context)
         log_px = output.log_prob(batch.x)

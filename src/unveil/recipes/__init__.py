@@ -14,22 +14,27 @@ from unveil.recipes import (
     priors,
     regularised,
 )
-from unveil.recipes.recipe import RECIPES, Networks, Recipe, register
+from unveil.recipes.recipe import EVERY, RECIPES, Networks, Recipe, register
 
-_CATALOGUE = (
-    classic,
-    bounds,
-    regularised,
-    aggregate,
-    priors,
-    flows,
-    curved,
-    discrete,
-    chains,
-    adversarial,
-    hierarchies,
-)  # importing a module of recipes registers them, in this order
-__all__ = ["RECIPES", "Networks", "Recipe", "default_recipe", "recipe", "register"]
+_ORDER = [
+    module.__name__
+    for module in (
+        classic,
+        bounds,
+        regularised,
+        aggregate,
+        priors,
+        flows,
+        curved,
+        discrete,
+        chains,
+        adversarial,
+        hierarchies,
+    )
+]  # modules import one another: the order in which recipes were registered says nothing to a reader
+for _name in sorted(RECIPES, key=lambda name: _ORDER.index(RECIPES[name].function.__module__)):
+    RECIPES[_name] = RECIPES.pop(_name)
+__all__ = ["EVERY", "RECIPES", "Networks", "Recipe", "default_recipe", "recipe", "register"]
 
 
 def recipe(name: str) -> Recipe:

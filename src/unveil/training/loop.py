@@ -51,7 +51,7 @@ class Journal(Protocol):
 class Monitor(Protocol):
     """Who watches: three methods."""
 
-    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int) -> None:
+    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int, normalised: bool) -> None:
         """Before the first step."""
 
     def step(self, step: int) -> None:
@@ -154,7 +154,7 @@ class Trainer:
         """Step until the end or until somebody wants to stop; True at the end."""
         state, feed = self.state, self.feed
         if self.monitor is not None:
-            self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch)
+            self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch, self.step.model.normalised)
         self.step.train()
         saved = state.step
         while state.step < self.total and not stop.wanted:
