@@ -27,8 +27,8 @@ ACTIVE = 0.01
 """Variance of the posterior means above which a dimension is active; Burda et al. 2016, arXiv:1509.00519."""
 PAGE_TEXT = """# The family, on MNIST, in a minute each
 
-Every recipe of `unveil recipes`, trained on stochastically binarised MNIST for as many epochs as fit 60 seconds on 2
-cores of an AMD EPYC with bfloat16 (torch 2.13, PyTorch's CPU build), with the defaults of `unveil train mnist
+Every recipe of `unveil recipes`, trained on stochastically binarised MNIST for about as many epochs as fit 60 seconds
+on 2 cores of an AMD EPYC with bfloat16 (torch 2.13, PyTorch's CPU build), with the defaults of `unveil train mnist
 --recipe RECIPE --epochs EPOCHS`. Figures are over 1,000 test images drawn by seed 0, each binarised once; -log p(x)
 is the importance-weighted estimate with K = 500 draws in float32, an upper bound in expectation; ± is the standard
 error over images. A minute is too short for any of them to be at its best, so read the table for what the kinds do,
@@ -36,9 +36,9 @@ not for which is better.
 
 'none' stands where there are no nats: a posterior without density has an infinite rate. Such models are shown
 sampling from a mixture of Gaussians that was fitted to their encodings afterwards (`unveil refit-prior RUN --prior
-mixture`). Where the likelihood is not normalised, the -ELBO column is a cross-entropy + rate. Active units are
-dimensions of z whose posterior mean has a variance above 0.01 over the images. Samples are means E[x|z] with z from
-the prior.
+mixture`). What is given a label has other nats: those of `cvae` are -log p(x|y), those of `m2`, whose test images come
+with their labels, -log p(x, y). Active units are dimensions of z whose posterior mean has a variance above 0.01 over the
+images. Samples are means E[x|z] with z from the prior.
 
 `./run bench family --write` writes this table.
 
