@@ -36,9 +36,9 @@ not for which is better.
 
 'none' stands where there are no nats: a posterior without density has an infinite rate. Such models are shown
 sampling from a mixture of Gaussians that was fitted to their encodings afterwards (`unveil refit-prior RUN --prior
-mixture`). What is given a label has other nats: those of `cvae` are -log p(x|y), those of `m2`, whose test images come
-with their labels, -log p(x, y). Active units are dimensions of z whose posterior mean has a variance above 0.01 over the
-images. Samples are means E[x|z] with z from the prior.
+mixture`). The nats of `cvae`, which is given the label, are -log p(x|y); `m2` sums over the classes. Active units are
+dimensions of z whose posterior mean has a variance above 0.01 over the images. Samples are means E[x|z] with z from the
+prior.
 
 `./run bench family --write` writes this table.
 

@@ -97,6 +97,13 @@ def test_labels_for_a_few_rows_are_the_same_rows_in_every_run(tiny):
     assert tiny.given_labels().train.labelled is None
 
 
+def test_a_semi_supervised_model_is_measured_without_labels(tiny):
+    """With them its figures would be those of x and y together, larger by about the logarithm of the classes."""
+    few = tiny.given_labels(known=20)
+    assert not few.validation.labelled.any()
+    assert not few.test.labelled.any()
+
+
 def test_the_terminal_samples_a_label(run, tmp_path):
     command = [sys.executable, "-m", "unveil", "sample", str(run.path), "-n", "5", "--out", "x.npy", "--label"]
     assert subprocess.run([*command, "1"], cwd=tmp_path).returncode == 0

@@ -143,7 +143,7 @@ class Dataset:
 
         Args:
             known: how many labels of the training split a semi-supervised model may look at, drawn by a fixed
-                permutation; None for all.
+                permutation, and none of the other splits: their nats are those of x alone; None for all.
 
         Raises:
             DataError: no labels, or labels that are no classes.
@@ -162,8 +162,10 @@ class Dataset:
 
         train, validation, test = map(conditioned, (self.train, self.validation, self.test))
         if known is not None:
+            none = {part.name: torch.zeros(len(part), dtype=torch.bool) for part in (train, validation, test)}
             order = torch.randperm(len(train), generator=generator("labelled", len(train)))
-            train = replace(train, labelled=torch.zeros(len(train), dtype=torch.bool).index_fill_(0, order[:known], True))
+            train = replace(train, labelled=none[train.name].index_fill(0, order[:known], True))
+            validation, test = (replace(part, labelled=none[part.name]) for part in (validation, test))
         return replace(self, train=train, validation=validation, test=test)
 
     @cached_property
