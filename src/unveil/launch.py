@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -22,7 +23,7 @@ from unveil.run import KNOWN, Run
 from unveil.store import RunFolder, describe, free_path
 from unveil.training.average import state_of
 from unveil.training.config import Training
-from unveil.training.loop import Monitor, fit
+from unveil.training.loop import Monitor, Outcome, fit
 from unveil.training.precision import device_for, resolve
 
 RUNS = Path("runs")
@@ -93,27 +94,40 @@ def train(
         manifest = _manifest(name, model, objective, data, config, precision)
         folder = RunFolder(Path(out) if out is not None else free_path(RUNS / name))
         folder.create(resume)
-        with folder.locked():
-            state = checkpoint(folder, manifest) if resume else None
-            kept = folder.manifest().get("tensors", {}) if state is not None else {}
-            folder.write_manifest({**manifest, "status": "training", "tensors": kept})
-            folder.rewind(0 if state is None else state[1]["step"])
-            model.to(device)
-            objective.to(device)
-            failure, journal = None, _Journal(folder)
-            try:
-                outcome = fit(model, objective, data, config, precision, journal=journal, monitor=monitor, resume=state)
-            except DivergedError as error:
-                failure, outcome = error, error.outcome
-            if outcome is not None:
-                status = "diverged" if failure else "finished" if outcome.finished else "interrupted"
-                manifest |= {"status": status, "outcome": asdict(outcome)}
-                whole = nn.ModuleDict({"model": model.cpu(), "objective": objective.cpu()})
-                manifest = folder.finish(state_of(whole), manifest)
+        work = partial(fit, model, objective, data, config, precision, monitor=monitor)
+        manifest = _record(folder, manifest, nn.ModuleDict({"model": model, "objective": objective}), device, work, resume)
+    return Run(model, objective, manifest, folder.path, data)
+
+
+def _record(
+    folder: RunFolder,
+    manifest: dict[str, Any],
+    whole: nn.ModuleDict,
+    device: torch.device,
+    work: Callable[..., Outcome],
+    resume: bool,
+) -> dict[str, Any]:
+    """Do the work on `device` and leave what comes of it in the folder; the manifest as it is there in the end."""
+    with folder.locked():
+        state = checkpoint(folder, manifest) if resume else None
+        kept = folder.manifest().get("tensors", {}) if state is not None else {}
+        folder.write_manifest({**manifest, "status": "training", "tensors": kept})
+        folder.rewind(0 if state is None else state[1]["step"])
+        whole.to(device)
+        outcome: Outcome | None = None
+        failure: DivergedError | None = None
+        try:
+            outcome = work(journal=_Journal(folder), resume=state)
+        except DivergedError as error:
+            failure, outcome = error, error.outcome
+        if outcome is not None:
+            status = "diverged" if failure else "finished" if outcome.finished else "interrupted"
+            manifest = {**manifest, "status": status, "outcome": asdict(outcome)}
+            manifest = folder.finish(state_of(whole.cpu()), manifest)
     if failure is not None:
         kept_in = "nothing was worth keeping" if outcome is None else f"the best weights from before are in {folder.path}"
         raise DivergedError(f"{failure}; {kept_in}") from None
-    return Run(model, objective, manifest, folder.path, data)
+    return manifest
 
 
 def _check_names(*modules: nn.Module) -> None:

@@ -115,15 +115,8 @@ def evaluate(
         if watcher is not None:
             watcher.forecast(work.seconds * len(chosen))
         start = perf_counter()
-        found = []
-        done = 0
-        for place, batch in enumerate(_blocks(chosen, samples, seed, device)):
-            found.append(_weigh(model, batch, samples, seed, place))
-            done += len(batch.index)
-            if watcher is not None:
-                watcher.done(done, len(chosen))
+        distortion, kl, log_p, ess = _weigh_all(model, chosen, samples, seed, device, watcher)
         seconds = perf_counter() - start
-    distortion, kl, log_p, ess = (torch.cat(parts) for parts in zip(*found, strict=True))
     rated = bool(kl.isfinite().any())
     return Nats(
         data=data,
@@ -170,6 +163,19 @@ def _rows(values: Tensor) -> int:
 def _blocks(split: Split, samples: int, seed: int, device: torch.device) -> Iterator[Batch]:
     for batch in split.batches(max(1, _rows(split.values) // samples), seed):
         yield batch.to(device)
+
+
+def _weigh_all(
+    model: Model, split: Split, samples: int, seed: int, device: torch.device, watcher: Watcher | None
+) -> tuple[Tensor, ...]:
+    """What `_weigh` finds for every image of a split, (N,) each."""
+    found, done = [], 0
+    for place, batch in enumerate(_blocks(split, samples, seed, device)):
+        found.append(_weigh(model, batch, samples, seed, place))
+        done += len(batch.index)
+        if watcher is not None:
+            watcher.done(done, len(split))
+    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
 
 
 def _weigh(model: Model, batch: Batch, samples: int, seed: int, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
