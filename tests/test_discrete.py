@@ -159,7 +159,7 @@ def test_the_relaxed_gradient_is_biased_and_by_this_much():
     found, n = {}, 40_000
     for heat in (2.0, 0.5, 0.1):
         q = GumbelOneHot(logits.expand(n, 1, 3), heat)
-        gradient = torch.autograd.grad(((q.rsample() * table).sum((-2, -1)) ** 2).sum(), q.log_probs)[0]
+        gradient = torch.autograd.grad(((q.rsample() * table).sum((-2, -1)) ** 2).sum(), q.log_mass)[0]
         # by the chain rule through log-softmax, draw by draw
         gradient = gradient - gradient.sum(-1, keepdim=True) * logits.softmax(-1).detach()
         error = gradient.mean(0) - truth
@@ -440,7 +440,7 @@ def test_settings_that_cannot_be_are_errors_that_say_what_to_do(make, hint):
 def test_one_hot_rate_against_another_prior_is_the_closed_form():
     q, p = GumbelOneHot(torch.randn(2, 3, 4)), GumbelOneHot(torch.randn(3, 4))
     reference = torch.distributions.kl_divergence(
-        torch.distributions.Categorical(logits=q.log_probs), torch.distributions.Categorical(logits=p.log_probs)
+        torch.distributions.Categorical(logits=q.log_mass), torch.distributions.Categorical(logits=p.log_mass)
     ).sum(-1)
     assert torch.allclose(divergence(q, p), reference, atol=1e-6)
     assert divergence(q, DiagonalGaussian(torch.zeros(3), torch.zeros(3))) is None

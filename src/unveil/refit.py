@@ -21,9 +21,9 @@ from unveil.data import Dataset
 from unveil.distributions import CodeSequence, Delta
 from unveil.errors import SettingError, unknown
 from unveil.launch import RUNS, train
-from unveil.models import VAE
+from unveil.models import VAE, Refinable
 from unveil.networks import Mlp
-from unveil.objectives import NegativeLogPrior, Rate, Term
+from unveil.objectives import Distortion, NegativeLogPrior, Rate, Term
 from unveil.part import Part
 from unveil.parts import (
     Autoregressive,
@@ -179,7 +179,10 @@ def _prepared(trained: VAE, prior: str | Part, data: Dataset, seed: int) -> tupl
         posterior = model.encode(split.reading.mean(split.values[:1]), context)
         _check(model.prior(None, context), made.cpu()(None, context))
     model.prior = made
-    return model, NegativeLogPrior() if isinstance(posterior, Delta) else Rate()
+    if isinstance(posterior, Delta):
+        return model, NegativeLogPrior()
+    # a posterior that follows the joint density moves with the prior, and may not leave x for it
+    return model, Distortion() + Rate() if isinstance(posterior, Refinable) else Rate()
 
 
 def _check(old: Distribution, new: Distribution) -> None:

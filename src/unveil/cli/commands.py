@@ -252,6 +252,8 @@ def _report(found: Nats) -> None:
         print(f"{name:24}{figure}")
     if found.rate is None:
         print("the posterior has no density: its rate is infinite, and log p(x) has no estimate")
+    elif found.nll is None and found.normalised:
+        print("the posterior chooses one z with certainty: -ELBO bounds -log p(x), and weights of draws can tell no more")
     if not found.normalised:
         print("gray values have no likelihood here: this is the expected -ELBO of the binarised image, seen in gray")
     if found.ess is not None and found.ess.value < 2:

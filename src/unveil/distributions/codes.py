@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 
+from unveil.distributions.surface import Counted
+
 
 class Alphabet(Protocol):
     """The vectors that z may be made of.
@@ -53,6 +55,7 @@ class ChosenCodes(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = Counted()
     has_rsample = True
 
     def __init__(self, inputs: Tensor, vectors: Tensor, depth: int = 1) -> None:
@@ -93,10 +96,6 @@ class ChosenCodes(Distribution):
         """(*batch) zeros."""
         return self.vectors.new_zeros(self.batch_shape)
 
-    def detach(self) -> ChosenCodes:
-        """The same distribution; no gradient reaches the inputs."""
-        return ChosenCodes(self.inputs.detach(), self.vectors, self.depth)
-
 
 class CodeSequence(Distribution):
     """A distribution over sequences of codes, by their indices.
@@ -111,6 +110,7 @@ class CodeSequence(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = Counted()
 
     def __init__(
         self,

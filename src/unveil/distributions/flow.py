@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from unveil.distributions.surface import surface_of
 from unveil.errors import SettingError
 
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -31,6 +32,8 @@ class ForwardFlow(Distribution):
     has_rsample = True
 
     def __init__(self, base: Distribution, maps: Sequence[Map]) -> None:
+        if surface_of(base) is not None:
+            raise SettingError(f"the maps of a flow are of flat space, and {type(base).__name__} is not; take Gaussian()")
         self.base, self.maps = base, tuple(maps)
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints, register_kl
 from torch.nn import functional as F
 
+from unveil.distributions.surface import Counted
+
 
 class GumbelOneHot(Distribution):
     r"""D one-hot variables of C classes each, independent given their logits.
@@ -31,16 +33,17 @@ class GumbelOneHot(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = Counted()
     has_rsample = True
 
     def __init__(self, logits: Tensor, temperature: Tensor | float = 1.0) -> None:
-        self.log_probs, self.temperature = logits.log_softmax(-1), temperature
+        self.log_mass, self.temperature = logits.log_softmax(-1), temperature
         super().__init__(logits.shape[:-2], logits.shape[-2:], validate_args=False)
 
     @property
     def mean(self) -> Tensor:
         """(*batch, D, C) the probabilities."""
-        return self.log_probs.exp()
+        return self.log_mass.exp()
 
     @property
     def variance(self) -> Tensor:
@@ -54,9 +57,9 @@ class GumbelOneHot(Distribution):
 
     def _perturbed(self, sample_shape: Any) -> Tensor:
         """log p plus Gumbel noise: its largest entry is class c with probability p(c)."""
-        shape = torch.Size(sample_shape) + self.log_probs.shape
-        noise = torch.empty(shape, device=self.log_probs.device, dtype=self.log_probs.dtype).exponential_()
-        return self.log_probs - noise.clamp(min=torch.finfo(noise.dtype).tiny).log()
+        shape = torch.Size(sample_shape) + self.log_mass.shape
+        noise = torch.empty(shape, device=self.log_mass.device, dtype=self.log_mass.dtype).exponential_()
+        return self.log_mass - noise.clamp(min=torch.finfo(noise.dtype).tiny).log()
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """(*sample_shape, *batch, D, C) exactly one-hot, with the gradient of a softmax."""
@@ -72,19 +75,15 @@ class GumbelOneHot(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(*batch) nats of a one-hot value, which broadcasts against the batch."""
-        return (value * self.log_probs).sum((-2, -1))
+        return (value * self.log_mass).sum((-2, -1))
 
     def entropy(self) -> Tensor:
         """(*batch) nats."""
-        return -(self.mean * self.log_probs).sum((-2, -1))
-
-    def detach(self) -> GumbelOneHot:
-        """The same distribution; no gradient reaches its parameters."""
-        return GumbelOneHot(self.log_probs.detach(), self.temperature)
+        return -(self.mean * self.log_mass).sum((-2, -1))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> GumbelOneHot:
         """The same distribution with its batch broadcast to `batch_shape`."""
-        return GumbelOneHot(self.log_probs.expand(*batch_shape, *self.event_shape), self.temperature)
+        return GumbelOneHot(self.log_mass.expand(*batch_shape, *self.event_shape), self.temperature)
 
 
 def _one_hot(scores: Tensor) -> Tensor:
@@ -93,4 +92,4 @@ def _one_hot(scores: Tensor) -> Tensor:
 
 @register_kl(GumbelOneHot, GumbelOneHot)
 def _divergence(q: GumbelOneHot, p: GumbelOneHot) -> Tensor:
-    return (q.mean * (q.log_probs - p.log_probs)).sum((-2, -1))
+    return (q.mean * (q.log_mass - p.log_mass)).sum((-2, -1))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from unveil.distributions.surface import surface_of
 from unveil.errors import SettingError
 
 FORCE = 1e3
@@ -66,6 +67,8 @@ class Hamiltonian(Distribution):
     has_rsample = True
 
     def __init__(self, base: Distribution, momentum: Momentum, sizes: Tensor, cooling: Tensor) -> None:
+        if surface_of(base) is not None:
+            raise SettingError(f"z moves through flat space here, and {type(base).__name__} is not of one; take Gaussian()")
         self.base, self.momentum, self.sizes, self.cooling = base, momentum, sizes, cooling
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 

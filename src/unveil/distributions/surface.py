@@ -1,13 +1,16 @@
-"""Curved spaces that z may lie in: what densities over them are with respect to, and the way back onto them."""
+"""Spaces of z that are not flat, curved or counted: what densities over them are with respect to, and the way back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 
 class Surface(constraints.Constraint):
-    """The support of a distribution over a curved space. Densities over unequal surfaces cannot be compared."""
+    """The support of a distribution over no flat space. Densities over unequal ones cannot be compared."""
 
     event_dim = 1
 
@@ -16,8 +19,21 @@ class Surface(constraints.Constraint):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Counted(Surface):
+    """Values that are counted, such as codes or one-hot vectors: what stands for a density is a probability."""
+
+    event_dim = 2
+
+    def check(self, value: Tensor) -> Tensor:
+        return torch.zeros(value.shape[:-2], dtype=torch.bool, device=value.device)  # a number is none of them by chance
+
+    def project(self, z: Tensor) -> Tensor:
+        return z
+
+
 def surface_of(distribution: Distribution) -> Surface | None:
-    """The curved space of a distribution; None where its space is flat, or not known."""
+    """The curved or counted space of a distribution; None where it is flat, or not known."""
     try:
         support = distribution.support
     except NotImplementedError:

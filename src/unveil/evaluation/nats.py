@@ -111,6 +111,7 @@ def evaluate(
     chosen = split.sample(images, seed)
     device = next(iter(model.parameters())).device
     with in_evaluation(model), torch.no_grad():
+        covers = model.draw(next(_blocks(chosen, 1, seed, device))).covers
         work, rate = _pilot(model, chosen, samples, seed, device)
         if watcher is not None:
             watcher.forecast(work.seconds * len(chosen))
@@ -118,6 +119,7 @@ def evaluate(
         distortion, kl, log_p, ess = _weigh_all(model, chosen, samples, seed, device, watcher)
         seconds = perf_counter() - start
     rated = bool(kl.isfinite().any())
+    estimable = model.normalised and rated and covers
     return Nats(
         data=data,
         split=split.name,
@@ -129,8 +131,8 @@ def evaluate(
         neg_elbo=Figure.over(distortion + kl) if rated else None,
         distortion=Figure.over(distortion),
         rate=Figure.over(kl) if rated else None,
-        nll=Figure.over(-log_p) if model.normalised and rated else None,
-        ess=Figure.over(ess, "draws") if model.normalised and rated else None,
+        nll=Figure.over(-log_p) if estimable else None,
+        ess=Figure.over(ess, "draws") if estimable else None,
         precision="float32",
         threads=torch.get_num_threads(),
         seconds=seconds,

@@ -2,7 +2,7 @@
 
 For each of B examples a draw holds K values of the latent variables z and everything that a bound, a penalty or a metric
 needs to know about them, in nats. log w = log p(x|z) + log p(z) - log q(z|x) is the importance weight of a value, and
-the mean of w over values of q is an unbiased estimate of p(x).
+the mean of w over values of q is an unbiased estimate of p(x), where q covers all z that p(x, z) does.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Draw:
         output: p(x|z), batch shape (K, B).
         posterior: q(z|x), batch shape (B,); None for models with several layers.
         prior: p(z), batch shape () or (B,); None for models with several layers.
+        covers: whether q(z|x) is positive wherever p(z) is; if not, as with chosen codes, weights tell of a bound alone.
         rated: whether q(z|x) has a density with respect to the prior; if not, rate and log_q are infinite and raise.
     """
 
@@ -47,6 +48,7 @@ class Draw:
     posterior: Distribution | None = None
     prior: Distribution | None = None
     rated: bool = True
+    covers: bool = True
 
     @property
     def log_q(self) -> tuple[Tensor, ...]:

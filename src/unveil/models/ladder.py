@@ -21,7 +21,7 @@ from unveil.data import Batch, Measure
 from unveil.errors import SettingError
 from unveil.models.draw import Draw, Model
 from unveil.models.group import Group
-from unveil.models.latent import Gradient, divergence, latent
+from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
 from unveil.part import Conditional, Likelihood, resting
 from unveil.randomness import reseed
@@ -112,6 +112,7 @@ class Ladder(Model):
         lead = (samples, len(batch.x))
         features = self.bottom_up(*_given(batch.x, batch.context))
         posterior, prior = self.posterior(features[0]), self.prior(batch.index, batch.context)
+        check_comparable(posterior, prior)
         z, density = latent(posterior, samples, gradient)
         layers = [_Layer(z, posterior, prior, density, lead)]
         state = self._top(z.flatten(0, 1), batch.context)

@@ -41,7 +41,7 @@ class Traced(Protocol):
 
 @runtime_checkable
 class Detachable(Protocol):
-    """Can be had with its parameters as constants."""
+    """Has reparameterised draws, none that pass a gradient straight through, and can be had with constant parameters."""
 
     def detach(self) -> Distribution:
         """The same distribution; no gradient reaches its parameters."""
@@ -71,7 +71,9 @@ def latent(posterior: Distribution, samples: int, gradient: Gradient) -> tuple[T
         raise SettingError(f"draws of {name} carry no gradient; train it by ScoreFunction(), or relax the posterior")
     if gradient in ("sticking", "dreg"):
         if not isinstance(posterior, Detachable):
-            raise SettingError(f"{name} cannot stick the landing: it has no detach(); take the pathwise gradient")
+            raise SettingError(
+                f"{name} cannot stick the landing: its draws carry no exact gradient, or no detach(); take 'pathwise'"
+            )
         z, fixed = posterior.rsample(shape), posterior.detach()
         return z, lambda: fixed.log_prob(z)
     if isinstance(posterior, Traced):
@@ -85,13 +87,13 @@ def check_comparable(posterior: Distribution, prior: Distribution) -> None:
     """See that log q - log p is a rate: that both are densities with respect to the same measure.
 
     Raises:
-        SettingError: one is curved and the other is not, or not as much.
+        SettingError: one is curved or counted and the other is not, or not in the same way.
     """
     if surface_of(posterior) != surface_of(prior) and not isinstance(posterior, Delta):
         raise SettingError(
             f"there is no rate of {type(posterior).__name__} under {type(prior).__name__}: their densities are with "
             "respect to different measures; take UniformSphere() with VonMisesFisher(), and PoincareNormal() with "
-            "WrappedNormal() of the same curvature"
+            "WrappedNormal() of the same curvature, and a prior over codes or classes where z is made of them"
         )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from unveil.data import Batch, Measure
-from unveil.distributions import Delta
+from unveil.distributions import ChosenCodes, Delta
 from unveil.errors import SettingError
 from unveil.models.draw import Draw, Model
 from unveil.models.latent import Gradient, Refinable, check_comparable, divergence, latent
@@ -95,6 +95,7 @@ class VAE(Model):
             posterior=posterior,
             prior=prior,
             rated=not isinstance(posterior, Delta),
+            covers=not isinstance(posterior, ChosenCodes),
         )
 
     def log_joint(self, batch: Batch, z: Tensor) -> Tensor:

@@ -89,6 +89,8 @@ class Piwae(Term):
         self.samples = outer * inner
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Mapping[str, Tensor]:
+        if draw.posterior is None:
+            raise SettingError(f"Piwae() is for models with one layer of z, and this one has {len(draw.z)}; take Miwae()")
         tight = torch.logsumexp(draw.log_w + draw.log_mass, 0)
         return {MODEL: -tight, POSTERIOR: -_grouped(draw, self.outer, self.inner, self.gradient)}
 

@@ -42,6 +42,8 @@ class Classification(Term):
     Source: Kingma et al. 2014, Semi-supervised Learning with Deep Generative Models, arXiv:1406.5298, equation 9.
     """
 
+    reads_z = False
+
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         if weight < 0:

@@ -93,6 +93,11 @@ class Geco(Term):
                 f"a multiplier cannot move with speed {speed}, memory {memory} and largest value {dearest}; "
                 "give a positive speed, a memory below 1 and a largest value above 1"
             )
+        if term.gradient in ("dreg", "score"):
+            raise SettingError(
+                f"draws that carry gradient by '{term.gradient}' are for one term alone, and a constraint adds another; "
+                "take 'pathwise' or 'sticking'"
+            )
         self.term, self.tolerance, self.speed, self.memory, self.dearest = term, tolerance, speed, memory, dearest
         self.samples, self.gradient, self.couples = term.samples, term.gradient, term.couples
         self.register_buffer("log_multiplier", torch.zeros(()))

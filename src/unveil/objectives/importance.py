@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unveil.errors import SettingError
+from unveil.errors import SettingError, unknown
 from unveil.models import Draw, Gradient, Model
 from unveil.objectives.term import Term
+
+GRADIENTS: tuple[Gradient, ...] = ("pathwise", "sticking", "dreg")
 
 
 class Iwae(Term):
@@ -15,9 +17,10 @@ class Iwae(Term):
 
     .. math:: -\log \frac1K \sum_k \frac{p(x, z_k)}{q(z_k|x)}, \quad z_k \sim q(z|x)
 
-    At K = 1 it is a one-sample estimate of -ELBO. exp(-value) is unbiased for p(x); the value itself is biased upwards
-    as an estimate of -log p(x), less so as K grows. The value is unbiased for the K-sample bound, and so are the gradients
-    'pathwise' and 'dreg'. 'sticking' is biased for K > 1, and at K = 1 unbiased with less variance.
+    At K = 1 it is a one-sample estimate of -ELBO. exp(-value) is unbiased for p(x) where q covers all z; the value itself
+    is biased upwards as an estimate of -log p(x), less so as K grows. The value is unbiased for the K-sample bound, and so
+    are the gradients 'pathwise' and 'dreg' where z is reparameterised. 'sticking' is biased for K > 1, and at K = 1
+    unbiased with less variance.
 
     Args:
         samples: K, at least 1.
@@ -27,7 +30,8 @@ class Iwae(Term):
         Nats per example, (B,).
 
     Raises:
-        SettingError: K is below 1, or a doubly reparameterised gradient through more than one layer of z.
+        SettingError: K is below 1, the score function's gradient, or a doubly reparameterised one through more than one
+            layer of z.
 
     Source: Burda et al. 2016, Importance Weighted Autoencoders, arXiv:1509.00519; Tucker et al. 2019, Doubly
     Reparameterized Gradient Estimators, arXiv:1810.04152.
@@ -37,6 +41,8 @@ class Iwae(Term):
         super().__init__()
         if samples < 1:
             raise SettingError(f"a bound cannot have {samples} samples; give at least 1")
+        if gradient not in GRADIENTS:
+            raise unknown("gradient", gradient, GRADIENTS)
         self.samples, self.gradient = samples, gradient
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ class GradientPenalty(Term):
     """
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
+        if draw.batch.labelled is not None:
+            raise SettingError("GradientPenalty decodes with the label, which is not known of all; take DecoderNorm()")
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
             z = draw.z[0] if draw.z[0].requires_grad else draw.z[0].detach().requires_grad_()
@@ -76,6 +78,8 @@ class DecoderNorm(Term):
 
     Source: Ghosh et al. 2020, From Variational to Deterministic Autoencoders, arXiv:1903.12436.
     """
+
+    reads_z = False
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
         if not isinstance(model, Decoding):

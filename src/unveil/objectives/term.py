@@ -32,11 +32,13 @@ class Term(Part):
         gradient: how the draws are to carry gradient; None for any way.
         couples: whether an example's loss depends on the rest of the batch; if not, results do not depend on how a
             batch is cut.
+        reads_z: whether the loss depends on the draws of z, so that a gradient through them is due.
     """
 
     samples: int | None = None
     gradient: Gradient | None = None
     couples: bool = False
+    reads_z: bool = True
 
     @abstractmethod
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
@@ -81,10 +83,16 @@ class Sum(Term):
         self.samples = _agreed(terms, "samples", "numbers of draws")
         self.gradient = _agreed(terms, "gradient", "gradients")
         self.couples = any(term.couples for term in terms)
+        self.reads_z = any(term.reads_z for term in terms)
         if self.gradient == "dreg" and len(terms) > 1:
             raise SettingError(
                 "a doubly reparameterised bound weights every gradient that reaches z, so nothing can be added to it; "
                 "take 'pathwise' or 'sticking' instead"
+            )
+        if self.gradient == "score" and any(term.gradient is None and term.reads_z for term in terms):
+            raise SettingError(
+                "z carries no gradient where the score function is taken, so that other terms of z would not reach the "
+                "encoder; take the score function alone"
             )
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
@@ -127,6 +135,7 @@ class Scaled(Term):
         super().__init__()
         self.term, self.weight = term, weight
         self.samples, self.gradient, self.couples = term.samples, term.gradient, term.couples
+        self.reads_z = term.reads_z
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         return each(self.term(draw, model, t), lambda loss: self.weight * loss)
@@ -159,6 +168,7 @@ class Warmup(Term):
             raise SettingError(f"a warm-up of {epochs} epochs does not fit a cycle of {cycle}; make the cycle longer")
         self.term, self.epochs, self.cycle = term, epochs, cycle
         self.samples, self.gradient, self.couples = term.samples, term.gradient, term.couples
+        self.reads_z = term.reads_z
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Loss:
         loss: Loss = self.term(draw, model, t)

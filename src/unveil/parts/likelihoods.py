@@ -192,7 +192,7 @@ class OptimalSigma(Entrywise):
     def update(self, draw: Any) -> None:
         """Take in the squared errors of a step."""
         self.seen += 1
-        error = (draw.batch.x - draw.output.mean).square().mean()
+        error = draw.mean((draw.batch.x - draw.output.mean).square().flatten(2).mean(-1)).mean()
         self.variance.lerp_(error.to(self.variance), 1 / self.seen.clamp(max=self.window))
 
     def start(self, mean: Tensor) -> Tensor:
