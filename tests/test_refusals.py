@@ -61,7 +61,7 @@ def test_chosen_codes_have_a_bound_and_no_estimate(tiny):
 
 def test_the_importance_weighted_bound_has_no_score_function():
     """Its encoder would climb the wrong way: z without gradient leaves only -log q in the weights."""
-    with pytest.raises(SettingError, match="no gradient .score."):
+    with pytest.raises(SettingError, match="no gradient"):
         Iwae(4, "score")
 
 

@@ -82,7 +82,7 @@ def lattice(data):
 
 CASES = [
     Case("gumbel", lambda data: (one_hot(), Distortion() + Rate())),
-    Case("gumbel-sticking", lambda data: (one_hot(), Iwae(4, "sticking"))),
+    Case("gumbel-weighted", lambda data: (one_hot(), Iwae(4))),
     Case("score", lambda data: (one_hot(), ScoreFunction(4))),
     Case("score-gaussian", lambda data: (small(), ScoreFunction(4))),
     Case("vq", vq),

@@ -111,7 +111,6 @@ def evaluate(
     chosen = split.sample(images, seed)
     device = next(iter(model.parameters())).device
     with in_evaluation(model), torch.no_grad():
-        covers = model.draw(next(_blocks(chosen, 1, seed, device))).covers
         work, rate = _pilot(model, chosen, samples, seed, device)
         if watcher is not None:
             watcher.forecast(work.seconds * len(chosen))
@@ -119,7 +118,7 @@ def evaluate(
         distortion, kl, log_p, ess = _weigh_all(model, chosen, samples, seed, device, watcher)
         seconds = perf_counter() - start
     rated = bool(kl.isfinite().any())
-    estimable = model.normalised and rated and covers
+    estimable = model.normalised and rated and not bool(log_p.isposinf().all())
     return Nats(
         data=data,
         split=split.name,
@@ -181,7 +180,10 @@ def _weigh_all(
 
 
 def _weigh(model: Model, batch: Batch, samples: int, seed: int, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Distortion, rate, log of the estimated p(x) and effective sample size of each image, (B,) each."""
+    """Distortion, rate, log of the estimated p(x) and effective sample size of each image, (B,) each.
+
+    The rate is infinite where q has no density, and so is the third where q does not cover p(z|x): there is no estimate.
+    """
     size = len(batch.index)
     distortion, rate = torch.zeros(2, size, dtype=torch.float64)
     # in log space: weights near exp(-100) underflow float32
@@ -200,4 +202,6 @@ def _weigh(model: Model, batch: Batch, samples: int, seed: int, place: int) -> t
         total = torch.logaddexp(total, log_w.logsumexp(0))
         square = torch.logaddexp(square, (2 * log_w).logsumexp(0))
         rate += draw.rate.cpu() * count / samples
+        if not draw.covers:
+            total += torch.inf
     return distortion, rate, total - log(samples), (2 * total - square).exp()
