@@ -34,11 +34,11 @@ is the importance-weighted estimate with K = 500 draws in float32, an upper boun
 error over images. A minute is too short for any of them to be at its best, so read the table for what the kinds do,
 not for which is better.
 
-'none' stands where there are no nats: a posterior without density has an infinite rate. Such models are shown
-sampling from a mixture of Gaussians that was fitted to their encodings afterwards (`unveil refit-prior RUN --prior
-mixture`). The nats of `cvae`, which is given the label, are -log p(x|y); `m2` sums over the classes. Active units are
-dimensions of z whose posterior mean has a variance above 0.01 over the images. Samples are means E[x|z] with z from the
-prior.
+A posterior without density has an infinite rate, and no nats; one that chooses its codes with certainty has a bound,
+-ELBO, and no estimate beyond it: 'none' stands there. Models without nats are shown sampling from a mixture of
+Gaussians that was fitted to their encodings afterwards (`unveil refit-prior RUN --prior mixture`). The nats of `cvae`,
+which is given the label, are -log p(x|y); `m2` sums over the classes. Active units are dimensions of z whose posterior
+mean has a variance above 0.01 over the images. Samples are means E[x|z] with z from the prior.
 
 `./run bench family --write` writes this table.
 
