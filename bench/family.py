@@ -63,8 +63,7 @@ def epochs_within(seconds: float, name: str, data: Any) -> int:
     training = replace(chosen.training, epochs=1, validate_every=0)
     trainer = Trainer(model, objective, seen, training, resolve("auto", torch.device("cpu")))
     trainer.step.train()
-    for part in trainer.parts:
-        part.prepare(trainer.feed.split, 0.0)
+    trainer.prepare()
     for _ in range(PILOT):
         trainer.advance()
     start = perf_counter()

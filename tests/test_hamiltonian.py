@@ -7,13 +7,14 @@ import torch
 from cases.basics import named
 from test_exact import Affine, batch_of
 
+import unveil.refit
 from unveil.data import LinearGaussian
 from unveil.distributions import DiagonalGaussian, Hamiltonian
 from unveil.distributions.hamiltonian import FORCE, gradient
 from unveil.errors import SettingError
 from unveil.evaluation import evaluate
 from unveil.models import VAE
-from unveil.objectives import Iwae
+from unveil.objectives import Distortion, Iwae, Rate
 from unveil.part import Part
 from unveil.parts import (
     CentroidMomentum,
@@ -21,6 +22,7 @@ from unveil.parts import (
     Gaussian,
     HamiltonianPosterior,
     Isotropic,
+    MixtureOfGaussians,
     Net,
     Riemannian,
     Standard,
@@ -161,6 +163,17 @@ def test_without_steps_of_any_size_the_weight_is_the_base_s():
     assert torch.allclose(draw.log_q[0], base.log_prob(draw.z[0]), atol=1e-4)
 
 
+def slope_of(loss, parameter, direction, step):
+    """The derivative of `loss()` along `direction`, by central differences."""
+    with torch.no_grad():
+        parameter += step * direction
+        up = loss()
+        parameter -= 2 * step * direction
+        down = loss()
+        parameter += step * direction
+    return ((up - down) / (2 * step)).item()
+
+
 @pytest.mark.parametrize("momentum", WAYS.values(), ids=WAYS)
 def test_values_are_the_same_without_gradients_and_gradients_are_those_of_finite_differences(momentum):
     truth = LinearGaussian.draw(4, D)
@@ -179,14 +192,31 @@ def test_values_are_the_same_without_gradients_and_gradients_are_those_of_finite
     gradients = torch.autograd.grad(value, learned)
     for parameter, slope in zip(learned, gradients, strict=True):
         direction = torch.sign(slope)
-        step = 1e-2 / parameter.numel()
-        with torch.no_grad():
-            parameter += step * direction
-            up = loss()
-            parameter -= 2 * step * direction
-            down = loss()
-            parameter += step * direction
-        assert ((up - down) / (2 * step)).item() == pytest.approx((slope * direction).sum().item(), rel=2e-2, abs=1e-3)
+        found = slope_of(loss, parameter, direction, 1e-2 / parameter.numel())
+        assert found == pytest.approx((slope * direction).sum().item(), rel=2e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("momentum", WAYS.values(), ids=WAYS)
+def test_a_prior_is_fitted_by_the_whole_bound_since_the_posterior_follows_it(momentum):
+    """The gradient of -ELBO in the prior's weights goes through the steps that its density bends, hence through x too."""
+    truth = LinearGaussian.draw(4, D)
+    batch = batch_of(truth, 3)
+    model = model_of(truth, momentum)
+    torch.manual_seed(1)
+    model.prior = MixtureOfGaussians(D, 2)
+    _, objective = unveil.refit._prepared(model, MixtureOfGaussians(D, 2), truth.dataset(50), 0)
+    assert [type(term) for term in objective.terms] == [Distortion, Rate]
+
+    def loss(term=objective):
+        torch.manual_seed(0)
+        return term(model.draw(batch, 2), model, torch.tensor(0.0)).double().sum()
+
+    centres = model.prior.means
+    (slope,) = torch.autograd.grad(loss(), centres)
+    direction = slope.sign()
+    assert slope_of(loss, centres, direction, 1e-3) == pytest.approx((slope * direction).sum().item(), rel=2e-2)
+    (alone,) = torch.autograd.grad(loss(Rate()), centres)
+    assert (slope - alone).norm() > 0.02 * slope.norm()  # of the rate alone it would be another
 
 
 def test_a_bounded_force_is_the_gradient_where_that_is_small():

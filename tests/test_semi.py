@@ -8,11 +8,13 @@ from cases.basics import named
 
 from unveil import train
 from unveil.data import Batch
+from unveil.distributions import DiagonalGaussian
 from unveil.errors import SettingError
 from unveil.models import SemiSupervised
 from unveil.networks import Mlp
 from unveil.objectives import Classification, Distortion, Iwae, Rate
-from unveil.parts import Bernoulli, Gaussian, Net, Standard
+from unveil.part import Part
+from unveil.parts import Bernoulli, Gaussian, Net, OptimalSigma, Standard
 from unveil.recipes import recipe
 
 C = 3
@@ -74,6 +76,41 @@ def test_the_mean_weight_is_the_evidence_of_x_and_of_the_label_where_there_is_on
     ratio = (torch.stack(estimates) - exact).exp()
     assert ((ratio.mean(0) - 1).abs() < 4 * ratio.std(0) / 40**0.5).all()
     assert (ratio.std(0) < 0.1).all()
+
+
+class Asking(Part):
+    """A standard normal prior that moves with the label, if it is told one."""
+
+    def forward(self, given=None, context=None, leading=1):
+        zeros = torch.zeros(1) if context is None else context[:, :1]
+        return DiagonalGaussian(zeros, torch.zeros_like(zeros))
+
+
+def test_the_prior_of_z_is_told_no_label_and_an_unknown_one_tells_nothing():
+    model = tiny_model()
+    model.prior = Asking()
+    labels = LABELS.roll(1, 1)
+    other = torch.where(KNOWN[:, None], LABELS, labels)
+    draws = []
+    for context in (LABELS, other):
+        torch.manual_seed(0)
+        draws.append(model.draw(batch_of(context), 3))
+    told, untold = draws
+    for name in ("log_w", "log_mass"):
+        assert torch.equal(getattr(told, name), getattr(untold, name))
+    standard = torch.distributions.Normal(0.0, 1.0).log_prob(told.z[0]).sum(-1)
+    assert torch.allclose(told.log_p[0], standard)
+
+
+def test_the_optimal_sigma_counts_each_class_by_its_mass():
+    model = tiny_model()
+    head = OptimalSigma()
+    model.likelihood = Net(Mlp((1,), (6,), E, "silu", context=C), head)
+    draw = model.draw(batch_of(), 2)
+    head.update(draw)
+    by_class = (X - draw.output.mean).square().mean(-1).unflatten(0, (C, 2)).mean(1)  # (C, B)
+    share = torch.where(KNOWN, LABELS.T, model.classify(X).exp().T)
+    assert torch.allclose(head.variance, (share * by_class).sum(0).mean())
 
 
 @pytest.mark.parametrize("gradient", ["pathwise", "sticking"])

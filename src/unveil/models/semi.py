@@ -45,7 +45,7 @@ class SemiSupervised(Model):
     context knows none.
 
     Args:
-        prior: p(z).
+        prior: p(z), not conditioned on y.
         encoder: x (N, *event) to features (N, ...), which classifier and posterior share: they do not depend on y.
         classifier: features to logits of q(y|x), (N, C).
         posterior: q(z|x, y), a conditional on the features and the context y.
@@ -107,7 +107,7 @@ class SemiSupervised(Model):
         log_class = F.log_softmax(self.classifier(features).float(), -1).T  # (C, B)
         every = self._everything(batch.x, torch.Size([size]))
         posterior = self.posterior(features.expand(count, *features.shape), every, leading=2)
-        prior = self.prior(batch.index, batch.context)
+        prior = self.prior(batch.index, None)  # p(z) knows nothing of y
         check_comparable(posterior, prior)
         values, density = latent(posterior, samples, gradient)  # (S, C, B, *latent)
         z = values.transpose(0, 1).flatten(0, 1)
@@ -154,7 +154,7 @@ class SemiSupervised(Model):
 
     def log_joint(self, batch: Batch, z: Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """(K, B) log p(x, y, z) for (z, y) as in a draw; for z alone log p(x, z), summed over y."""
-        prior = self.prior(batch.index, batch.context)
+        prior = self.prior(batch.index, None)
         if isinstance(z, Tensor):
             return self.decode(z).log_prob(batch.x) + prior.log_prob(z)
         value, y = z

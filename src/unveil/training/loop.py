@@ -159,9 +159,7 @@ class Trainer:
         saved = state.step
         while state.step < self.total and not stop.wanted:
             if state.step % feed.steps_per_epoch == 0:
-                with autocast(self.precision, feed.device):  # layers read their weights in that precision here too
-                    for part in self.parts:
-                        part.prepare(feed.split, state.step / feed.steps_per_epoch)
+                self.prepare()
             self.advance()
             if self.monitor is not None:
                 self.monitor.step(state.step)
@@ -173,6 +171,12 @@ class Trainer:
         if saved != state.step:
             self._save()
         return state.step >= self.total
+
+    def prepare(self) -> None:
+        """What every part does before an epoch."""
+        with autocast(self.precision, self.feed.device):  # layers read their weights in that precision here too
+            for part in self.parts:
+                part.prepare(self.feed.split, self.state.step / self.feed.steps_per_epoch)
 
     def advance(self) -> None:
         """One step: batch and noise are those of (seed, step)."""
