@@ -1,4 +1,4 @@
-"""Data that many tests share."""
+"""Data that many tests share, and a seed."""
 
 import os
 
@@ -35,3 +35,9 @@ def tiny() -> Dataset:
     images = torch.randint(0, 256, (300, 1, 6, 5), generator=source)
     images[labels == 1, :, :3] = 255
     return from_arrays(images.to(torch.uint8), labels, name="tiny")
+
+
+@pytest.fixture
+def seeded() -> None:
+    """Torch's default generator begins each test anew."""
+    torch.manual_seed(0)

@@ -1,8 +1,8 @@
 """Mistakes that stand in the code of widely used libraries of this field, each with a test that fails on it.
 
 Those that concern a single kind of part stand beside it: the weights of the total correlation in test_aggregate.py, the
-commitment cost in test_discrete.py, pseudo-inputs and fitted priors in test_priors.py, encoder and decoder bounds in
-test_objectives.py, resuming and non-finite steps in test_training.py.
+commitment cost in test_codes.py, pseudo-inputs in test_mixtures.py and fitted priors in test_refit.py, encoder and decoder
+bounds in test_bounds.py, resuming in test_resuming.py and non-finite steps in test_diverging.py.
 """
 
 from dataclasses import replace

@@ -1,261 +1,23 @@
-"""The loop: steps that cannot spoil the weights, and runs that go on as if nothing had happened."""
+"""What training takes and refuses, and what it leaves as it was."""
 
 import json
-import logging
-import re
-import signal
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from helpers.runs import SHORT, SMALL, linear_model, normed
 from torch import nn
 
 import unveil
-from unveil.data import Feed, Split, from_arrays
-from unveil.errors import DivergedError, RunError, SettingError
-from unveil.models import VAE
+from unveil.data import from_arrays
+from unveil.errors import RunError, SettingError
 from unveil.networks import Mlp
 from unveil.objectives import Distortion, Iwae, Rate, Sum, Warmup
-from unveil.parts import Gaussian, Isotropic, Net, Standard
-from unveil.recipes import RECIPES
-from unveil.training.average import Average
-from unveil.training.config import Training
-from unveil.training.flat import Flat
-from unveil.training.guard import GuardedAdam
-from unveil.training.loop import fit
-from unveil.training.schedules import learning_rate
-from unveil.training.tally import Tally
-
-SMALL = replace(
-    RECIPES["vae"].given(latent=2, hidden=(16,), kl_warmup=1.0),
-    training=Training(epochs=4, batch_size=40, checkpoint_every=1),
-)
-
-
-class Interrupt:
-    """Presses Ctrl-C at one step."""
-
-    def __init__(self, step):
-        self.at = step
-
-    def begin(self, steps, done, batch_size, steps_per_epoch, normalised):
-        self.steps = steps
-
-    def step(self, step):
-        if step == self.at:
-            signal.raise_signal(signal.SIGINT)
-
-    def epoch(self, record):
-        pass
-
-
-def contents(path):
-    return {name: (path / name).read_bytes() for name in ("model.safetensors", "metrics.jsonl")}
-
-
-@pytest.fixture(scope="module")
-def whole(tiny, tmp_path_factory):
-    path = tmp_path_factory.mktemp("whole") / "run"
-    unveil.train(tiny, recipe=SMALL, out=path)
-    return path
-
-
-@pytest.mark.parametrize("step", [1, 6, 9, 13, 23])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_run_that_stopped_ends_as_one_that_did_not(step, precision, tiny, tmp_path):
-    recipe = replace(SMALL, training=replace(SMALL.training, precision=precision))
-    unveil.train(tiny, recipe=recipe, out=tmp_path / "whole")
-    stopped = unveil.train(tiny, recipe=recipe, out=tmp_path / "run", monitor=Interrupt(step))
-    assert stopped.manifest["status"] == "interrupted"
-    assert stopped.manifest["outcome"]["steps"] == step
-    assert unveil.open(tmp_path / "run").model.sample(3, seed=0).shape == (3, 1, 6, 5)
-    unveil.train(tiny, recipe=recipe, out=tmp_path / "run", resume=True)
-    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
-    final = max(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir())
-    states = [tmp_path / name / "checkpoints" / str(final) / "state.safetensors" for name in ("run", "whole")]
-    assert states[0].read_bytes() == states[1].read_bytes()
-
-
-def test_resuming_without_a_checkpoint_begins_anew_and_with_other_settings_is_refused(tiny, whole, tmp_path):
-    (tmp_path / "run").mkdir()
-    unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", resume=True)
-    assert contents(tmp_path / "run") == contents(whole)
-    with pytest.raises(RunError, match="begun with another configuration"):
-        unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", resume=True, seed=1)
-
-
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tiny, whole, tmp_path, caplog):
-    unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", monitor=Interrupt(14))
-    latest = tmp_path / "run" / "checkpoints" / "14" / "state.safetensors"
-    latest.write_bytes(latest.read_bytes()[:-1])
-    with caplog.at_level(logging.WARNING):
-        unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", resume=True)
-    assert "damaged" in caplog.text
-    assert contents(tmp_path / "run") == contents(whole)
-
-
-def test_training_is_a_function_of_the_seed(tiny, whole, tmp_path):
-    torch.manual_seed(99)
-    before = torch.random.get_rng_state()
-    again = unveil.train(tiny, recipe=SMALL, out=tmp_path / "a")
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert contents(again.path) == contents(whole)
-    other = unveil.train(tiny, recipe=SMALL, out=tmp_path / "b", seed=1)
-    assert contents(other.path) != contents(whole)
-
-
-def test_saved_and_loaded_models_give_identical_samples(whole, tiny, tmp_path):
-    run = unveil.train(tiny, recipe=SMALL, out=tmp_path / "a")
-    loaded = unveil.open(whole)
-    assert torch.equal(run.model.sample(8, seed=5), loaded.model.sample(8, seed=5))
-    assert not torch.equal(loaded.model.sample(8, seed=5), loaded.model.sample(8, seed=6))
-    assert run.evaluate(samples=10).nll == loaded.evaluate(tiny, samples=10).nll
-
-
-def test_the_test_split_is_never_looked_at(tiny, whole, tmp_path):
-    class Forbidden(Split):
-        def __getattribute__(self, name):
-            if name in ("batches", "fixed", "subset", "mean", "sample"):
-                raise AssertionError(f"training asked the test split for {name}")
-            return super().__getattribute__(name)
-
-    test = tiny.test
-    guarded = replace(tiny, test=Forbidden(test.name, test.values, test.labels, test.rows, test.reading))
-    unveil.train(guarded, recipe=SMALL, out=tmp_path / "run")
-    assert contents(tmp_path / "run") == contents(whole)
-    # nor is anything else a function of it: other test images leave every byte as it is
-    other = replace(tiny, test=replace(test, values=255 - test.values))
-    unveil.train(other, recipe=SMALL, out=tmp_path / "other")
-    assert contents(tmp_path / "other") == contents(whole)
-
-
-def linear_model():
-    torch.manual_seed(0)
-    likelihood = Net(Mlp((2,), (), (3,)), Isotropic())
-    return VAE(Standard(2), Net(Mlp((3,), (), (4,)), Gaussian(2)), likelihood), Distortion() + Rate()
-
-
-def poisoned(rows):
-    """300 rows of real data, of which some training rows turned into NaN after they were checked."""
-    data = from_arrays(torch.randn(300, 3, generator=torch.Generator().manual_seed(0)))
-    data.train.values[rows] = torch.nan
-    return data
-
-
-def test_a_non_finite_batch_never_reaches_the_weights_and_is_reported(caplog):
-    data = poisoned([7])
-    model, objective = linear_model()
-    config = Training(epochs=3, batch_size=24, precision="float32")
-    with caplog.at_level(logging.WARNING):
-        outcome = fit(model, objective, data, config, "float32")
-    assert outcome.finished
-    assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
-    warnings = [record for record in caplog.records if "non-finite" in record.getMessage()]
-    assert len(warnings) == 3
-    assert warnings[0].args[0] == 1
-    # the step is named, and it is one that saw the bad row
-    feed = Feed(data.train, 24, 0, torch.device("cpu"))
-    named = [int(re.search(r"step (\d+) \(rows", record.getMessage())[1]) for record in warnings]
-    assert all(7 in feed.positions(step) for step in named)
-
-
-def test_nothing_but_non_finite_steps_is_an_error_that_leaves_the_weights():
-    data = poisoned(slice(None))
-    model, objective = linear_model()
-    before = [parameter.clone() for parameter in model.parameters()]
-    with pytest.raises(DivergedError, match="learning rate"):
-        fit(model, objective, data, Training(epochs=1, batch_size=24, validate_every=0), "float32")
-    assert all(torch.equal(now, then) for now, then in zip(model.parameters(), before, strict=True))
-
-
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 1))
-
-
-def test_the_guarded_optimiser_is_adam_with_clipping():
-    mine, theirs = network(), network()
-    flat = Flat(mine)
-    guarded = GuardedAdam(flat, clip=0.05)
-    adam = torch.optim.Adam(theirs.parameters(), betas=(0.9, 0.99), foreach=False)
-    for step in range(30):
-        x = torch.randn(16, 5)
-        rate = 1e-2 / (1 + step)
-        loss = mine(x).square().mean()
-        loss.backward()
-        assert guarded.step(loss, rate)
-        theirs(x).square().mean().backward()
-        nn.utils.clip_grad_norm_(theirs.parameters(), 0.05)
-        adam.param_groups[0]["lr"] = rate
-        adam.step()
-        adam.zero_grad()
-    flat.release()
-    for a, b in zip(mine.parameters(), theirs.parameters(), strict=True):
-        assert torch.allclose(a, b, atol=2e-6)
-
-
-@pytest.mark.parametrize("poison", [torch.nan, torch.inf])
-def test_a_poisoned_step_did_not_happen(poison):
-    model = network()
-    flat = Flat(model)
-    guarded = GuardedAdam(flat, clip=1.0)
-    for x in (torch.ones(4, 5), torch.full((4, 5), poison), torch.ones(4, 5)):
-        before = {name: tensor.clone() for name, tensor in guarded.tensors().items()} | {"values": flat.values.clone()}
-        loss = model(x).square().mean() * x.mean()
-        loss.backward()
-        finite = guarded.step(loss, 1e-2)
-        after = {**guarded.tensors(), "values": flat.values}
-        same = {name: torch.equal(after[name], before[name]) for name in before}
-        assert bool(finite) == bool(torch.isfinite(x).all())
-        assert all(same.values()) if not finite else not any(same.values())
-
-
-def test_layers_read_a_shadow_in_low_precision_and_get_full_weights_back():
-    model = network()
-    model.register_parameter("free", nn.Parameter(torch.randn(3)))
-    exact = [parameter.detach().clone() for parameter in model.parameters()]
-    flat = Flat(model, torch.bfloat16)
-    assert model[0].weight.dtype == torch.bfloat16
-    assert model.free.dtype == torch.float32
-    flat.values.mul_(2)
-    flat.publish()
-    first = [parameter.shape for parameter in model.parameters()].index(model[0].weight.shape)
-    assert torch.equal(model[0].weight, (2 * exact[first]).bfloat16())
-    with flat.using(torch.zeros_like(flat.values)):
-        assert model[2].bias.dtype == torch.float32
-        assert not any(parameter.any() for parameter in model.parameters())
-    flat.release()
-    assert all(torch.equal(now, 2 * then) for now, then in zip(model.parameters(), exact, strict=True))
-
-
-def test_the_average_is_the_one_it_states():
-    flat = Flat(network())
-    average = Average(flat, 0.5)
-    by_hand = flat.values.clone()
-    for step in range(40):
-        flat.values.add_(1.0)
-        average.update(step)
-        decay = min(0.5, (1 + step) / (10 + step))
-        by_hand = decay * by_hand + (1 - decay) * flat.values
-    assert torch.allclose(average.values, by_hand, rtol=1e-5)
-
-
-def test_the_tally_means_only_finite_steps():
-    tally = Tally(("a",), 3, torch.device("cpu"))
-    for place, (value, finite) in enumerate([(1.0, True), (float("nan"), False), (3.0, True)]):
-        tally.add({"a": torch.tensor(value)}, torch.tensor(finite), place)
-    assert tally.read() == ({"a": 2.0}, [1])
-
-
-def test_schedules_rise_and_fall():
-    config = Training(learning_rate=1.0, warmup=0.2, schedule="one-cycle")
-    rates = [learning_rate(config, step, 100) for step in range(100)]
-    assert rates[:20] == sorted(rates[:20])
-    assert rates[20:] == sorted(rates[20:], reverse=True)
-    assert max(rates) == 1.0
-    assert rates[-1] == pytest.approx(1 / 80)
-    assert learning_rate(replace(config, schedule="cosine"), 60, 100) == pytest.approx(0.5)
-    assert learning_rate(replace(config, schedule="constant"), 99, 100) == 1.0
+from unveil.parts import Gaussian, Net
+from unveil.recipes import recipe
+from unveil.run import check
+from unveil.training import Training
+from unveil.training.loop import Trainer
 
 
 def test_warmup_rises_with_time_and_terms_that_want_other_draws_are_refused(tiny):
@@ -318,3 +80,68 @@ class Own(nn.Module):
 
     def forward(self, x):
         return self.layer(x)
+
+
+def test_the_check_before_training_moves_no_buffer(tiny):
+    model = normed()
+    check(model, tiny)
+    assert model.posterior.network.norm.num_batches_tracked == 0
+
+
+def test_a_setting_that_json_cannot_hold_is_refused_before_a_folder_is_made(tiny, tmp_path):
+    torch.manual_seed(0)
+    model, _ = recipe("vae").given(latent=2).compose(tiny)
+    endless = Distortion() + Warmup(Rate(), float("inf"))
+    with pytest.raises(SettingError):
+        unveil.train(tiny, model=model, objective=endless, out=tmp_path / "run", epochs=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_and_evaluation_leave_the_callers_random_state(tiny, tmp_path):
+    """Nothing of a run stays behind in the generator of the caller."""
+    state = torch.get_rng_state()
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    assert torch.equal(torch.get_rng_state(), state)
+    run.evaluate(samples=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(0)
+    model, objective = recipe("vae").given(latent=2).compose(tiny)
+    state = torch.get_rng_state()
+    unveil.train(tiny, model=model, objective=objective, out=tmp_path / "own", epochs=1, batch_size=50)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_training_leaves_the_number_of_threads_and_an_own_model_takes_the_plain_settings(tiny, tmp_path):
+    before = torch.get_num_threads()
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", threads=1, **SHORT)
+    assert torch.get_num_threads() == before
+    assert run.manifest["threads"] == 1
+    named = replace(tiny, name="mnist-2d")  # the name of a recipe, which must not matter
+    own = unveil.train(named, model=normed(), objective=Distortion() + Rate(), out=tmp_path / "own", epochs=1)
+    assert own.manifest["training"] == {**asdict(Training()), "epochs": 1}
+
+
+def test_frozen_weights_are_part_of_the_state(tiny):
+    model = normed()
+    model.likelihood.requires_grad_(False)
+    trainer = Trainer(model, Distortion() + Rate(), tiny, Training(epochs=1), "float32")
+    assert any("likelihood" in name for name in trainer.state.tensors())
+
+
+@pytest.mark.parametrize("wrong", [{"schedule": "linear"}, {"precision": "float16"}], ids=["schedule", "precision"])
+def test_misspelt_settings_are_refused(wrong):
+    with pytest.raises(SettingError, match="known"):
+        Training(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"network": "resnet"}, {"activation": "swish"}, {"gain": 0.0}])
+def test_misspelt_compositions_are_refused(wrong):
+    with pytest.raises(SettingError):
+        recipe("vae").given(**wrong)
+
+
+def test_weights_are_chosen_by_the_whole_loss_however_short_the_training(tiny, tmp_path):
+    """With a warm-up longer than the training, what is chosen by is still distortion + rate."""
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    last = run.metrics()[-1]["validation"]
+    assert last["loss"] == pytest.approx(last["distortion"] + last["rate"], rel=1e-5)

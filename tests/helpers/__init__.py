@@ -1,0 +1,1 @@
+"""What tests of one subject in several files build their models and draws with."""

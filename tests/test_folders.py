@@ -1,0 +1,69 @@
+"""A run's folder: figures say of which weights they are, and what is damaged or cannot be written is told."""
+
+import json
+from math import isfinite
+
+import pytest
+import torch
+from helpers.runs import SHORT, real_data
+
+import unveil
+from unveil.errors import RunError
+from unveil.store import RunFolder
+
+
+def test_a_lock_that_is_a_folder_is_a_run_error(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(RunError), RunFolder(tmp_path).locked():
+        pass
+
+
+def test_figures_say_of_which_weights_they_are_and_go_when_those_change(tiny, tmp_path):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    run.evaluate(samples=5)
+    report = tmp_path / "run" / "report.json"
+    digest = RunFolder(tmp_path / "run").manifest()["tensors"]["model.safetensors"]
+    assert json.loads(report.read_text())["weights"] == digest
+    unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
+    assert not report.exists()
+
+
+def test_evaluation_of_a_folder_that_cannot_be_written_still_answers(tiny, tmp_path, monkeypatch, caplog):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+
+    def refuse(path, content):
+        raise RunError(f"{path} cannot be written: Read-only file system")
+
+    monkeypatch.setattr("unveil.run.write_json", refuse)
+    assert isfinite(run.evaluate(samples=5).nll.value)
+    assert "cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("missing", ["spec", "data", "tensors"])
+def test_a_manifest_without_what_it_must_state_is_damaged(missing, tiny, tmp_path):
+    unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    path = tmp_path / "run" / "run.json"
+    content = json.loads(path.read_text())
+    del content[missing]
+    path.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=f"states no {missing}"):
+        unveil.open(tmp_path / "run")
+
+
+def test_figures_that_are_not_finite_are_kept_as_none(tmp_path):
+    data = real_data()
+    run = unveil.train(data, "vae", out=tmp_path / "run", **SHORT)
+    data.test.values[0] = 1e30
+    run.evaluate(data, samples=5)
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["nll"]["value"] is None
+    RunFolder(tmp_path / "run").append("metrics.jsonl", {"loss": float("nan")})
+    assert RunFolder(tmp_path / "run").lines("metrics.jsonl")[-1] == {"loss": None}
+
+
+def test_figures_of_other_weights_are_not_kept_in_the_folder(tiny, tmp_path, caplog):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    with torch.no_grad():
+        next(run.model.parameters()).add_(1)
+    run.evaluate(samples=5)
+    assert "not kept" in caplog.text
+    assert not (tmp_path / "run" / "report.json").exists()
