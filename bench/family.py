@@ -2,9 +2,9 @@
 
     python bench/family.py [RECIPE ...] [--runs FOLDER] [--seconds 60] [--data-dir DIR] [--write]
 
-Each recipe is a process of its own. A hundred steps and a look at the validation split are timed first; the epochs that fit the budget are stated in the table,
-so that `unveil train mnist --recipe RECIPE --epochs N` gives the same model. With --runs, what lies there is taken instead
-of trained anew, so that an interrupted bench goes on. About 75 s a recipe on 2 cores.
+Each recipe is a process of its own. A hundred steps and a look at the validation split are timed first; the epochs that
+fit the budget are stated in the table, so that `unveil train mnist --recipe RECIPE --epochs N` gives the same model. With
+--runs, what lies there is taken instead of trained anew, so that an interrupted bench goes on. About 75 s a recipe.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan, nan
 
 from torch import Tensor
 
@@ -13,22 +14,28 @@ class Figure:
 
     Attributes:
         value: the mean.
-        stderr: its standard error over examples: how far another sample of as many would lie off.
+        stderr: its standard error over examples: how far another sample of as many would lie off, the noise of each
+            example's own estimate included. NaN where there is one example, which tells nothing of others.
         n: examples.
-        unit: of value and stderr.
+        unit: of value and errors.
+        estimator: the standard error that would be left if these very examples were estimated anew; None where the value
+            of an example is exact or its noise is not known.
     """
 
     value: float
     stderr: float
     n: int
     unit: str = "nats"
+    estimator: float | None = None
 
     @classmethod
-    def over(cls, values: Tensor, unit: str = "nats") -> Figure:
-        """The mean of `values` (N,); with one example its error is unknown and stands as 0."""
-        values = values.double()
-        stderr = float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
-        return cls(float(values.mean()), stderr, len(values), unit)
+    def over(cls, values: Tensor, unit: str = "nats", noise: Tensor | None = None) -> Figure:
+        """The mean of `values` (N,), each of which is an estimate with variance `noise` (N,), if that is known."""
+        values, count = values.double(), len(values)
+        stderr = float(values.std() / count**0.5) if count > 1 else nan
+        estimator = None if noise is None else float(noise.double().sum().sqrt() / count)
+        return cls(float(values.mean()), stderr, count, unit, estimator)
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ± {self.stderr:.2f} {self.unit} (n = {self.n:,})"
+        error = "unknown" if isnan(self.stderr) else f"{self.stderr:.2f}"
+        return f"{self.value:.2f} ± {error} {self.unit} (n = {self.n:,})"
