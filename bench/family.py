@@ -92,7 +92,7 @@ def measure(name: str, folder: Path, seconds: float, data_dir: str | None) -> No
     test = run.data.test.sample(IMAGES, 0)
     means = generation.encode(run.model, test).mean.flatten(1)
     active = int((means.var(0) > ACTIVE).sum())
-    nats = run.evaluate(samples=DRAWS, images=IMAGES)
+    nats = run.evaluate(samples=DRAWS, images=IMAGES).nats
     shown = run
     if nats.rate is None:  # no prior was fitted along the way
         from unveil.refit import refit_prior

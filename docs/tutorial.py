@@ -327,7 +327,7 @@ for record in run.metrics():
 # the importance-weighted estimate $-\hat\ell_K$ of $-\log p(x)$, which on average is still too large, but by less.
 
 # %%
-nats = run.evaluate(samples=200, images=1_000)
+nats = run.evaluate(samples=200, images=1_000).nats
 print(f"-ELBO          {nats.neg_elbo}")
 print(f"  distortion   {nats.distortion}")
 print(f"  rate         {nats.rate}")

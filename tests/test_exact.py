@@ -73,7 +73,7 @@ def batch_of(truth, n, seed=0):
     return Batch(truth.sample(n, seed), torch.arange(n), n)
 
 
-SIZES = [(3, 1), (8, 2), (20, 16)]
+SIZES = [(3, 1), (8, 2), (20, 16), (80, 64)]
 
 
 @pytest.mark.parametrize(("size", "latent"), SIZES)
@@ -161,7 +161,7 @@ def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples):
 @pytest.mark.parametrize(("samples", "rows"), [(50, 4_000), (50, 16), (400, 64)])
 def test_evaluate_with_too_wide_a_proposal_is_unbiased_for_the_evidence(samples, rows, monkeypatch):
     # rows below K cut the draws into chunks, the last one short
-    monkeypatch.setattr("unveil.evaluation.nats.ROWS", rows)
+    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", rows)
     truth = LinearGaussian.draw(8, 2)
     x = truth.sample(1).expand(400, 8)  # one example many times: each estimate has noise of its own
     model = model_of(truth, 1.2)
@@ -183,7 +183,7 @@ def test_chunks_change_nothing_but_the_noise(monkeypatch):
     model = model_of(truth)
     model.register_parameter("weight", nn.Parameter(torch.zeros(1)))
     whole = evaluate(model, split, samples=300)
-    monkeypatch.setattr("unveil.evaluation.nats.ROWS", 64)
+    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 64)
     cut = evaluate(model, split, samples=300)
     assert cut.nll.value == pytest.approx(whole.nll.value, abs=1e-4)
     assert cut.ess.value == pytest.approx(300, rel=1e-3)

@@ -17,11 +17,11 @@ import unveil.objectives
 import unveil.parts
 from unveil.data import Dataset, load
 from unveil.errors import DataError, RunError, SettingError
-from unveil.evaluation import Nats, Watcher, evaluate
+from unveil.evaluation import Report, Watcher, report
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
-from unveil.store import RunFolder, build, digest, fill, write_json
+from unveil.store import Ledger, Reports, RunFolder, build, digest, fill
 from unveil.training.average import state_of
 
 log = logging.getLogger(__name__)
@@ -114,9 +114,12 @@ class Run:
         samples: int = 500,
         images: int | None = None,
         seed: int = 0,
+        also: Iterable[str] = (),
         watcher: Watcher | None = None,
-    ) -> Nats:
-        """Its figures in nats on a split, also written to report.json where there is a run folder.
+    ) -> Report:
+        """Its report card on a split, also written to report.json where there is a run folder.
+
+        What was stopped goes on where it was when it is asked for again.
 
         Args:
             data: other data than it was trained on, in the same space.
@@ -124,26 +127,23 @@ class Run:
             samples: K, draws of z for each image.
             images: how many images; None for all.
             seed: of binarisation, noise and subset.
+            also: sections beside the nats; `unveil.evaluation.SECTIONS` has their names.
             watcher: told the forecast and the progress.
         """
         data = self.suited(data) if data is not None else self.load_data()
         check(self.model, data)
-        found = evaluate(
-            self.model,
-            data.split(split),
-            data=data.name,
-            samples=samples,
-            images=images,
-            seed=seed,
-            watcher=watcher,
-        )
-        if self.path is not None:
-            weights = digest(state_of(nn.ModuleDict({"model": self.model, "objective": self.objective})))
-            if weights != self.manifest["tensors"]["model.safetensors"]:
-                log.warning("the weights are not those in %s any more; their figures are not kept there", self.path)
-                return found
+        weights = digest(state_of(nn.ModuleDict({"model": self.model, "objective": self.objective})))
+        path = self.path
+        if path is not None and weights != self.manifest["tensors"]["model.safetensors"]:
+            log.warning("the weights are not those in %s any more; their figures are not kept there", path)
+            path = None
+        ledger = None if path is None else Ledger(path)
+        asked: dict[str, Any] = {"samples": samples, "images": images, "seed": seed, "watcher": watcher}
+        found = report(self.model, data, split, also, ledger=ledger, identity=weights, **asked)
+        if path is not None and ledger is not None:
             try:
-                write_json(self.path / "report.json", {**found.as_dict(), "weights": weights})
+                Reports(path).write({**found.as_dict(), "weights": weights}, found.nats.values)
+                ledger.close()
             except RunError as error:
                 log.warning("%s; the figures are not kept", error)
         return found

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 COMMANDS = {
-    "demo": "train on MNIST, draw the latent plane, say how good it is",
-    "train": "train a model on data of your choice: unveil train mnist --latent 10",
-    "sample": "call a trained model: unveil sample RUN -n 64 --out x.png",
-    "encode": "write the posteriors of data: unveil encode RUN mnist --out z.npz",
-    "reconstruct": "draw data over their reconstructions: unveil reconstruct RUN --out x.png",
-    "refit-prior": "fit a new prior to a trained model: unveil refit-prior RUN --prior mixture",
-    "evaluate": "say how good a model is, in nats: unveil evaluate RUN",
-    "recipes": "list the ready-made compositions",
+    "demo": ("training", "train on MNIST, draw the latent plane, say how good it is"),
+    "train": ("training", "train a model on data of your choice: unveil train mnist --latent 10"),
+    "sample": ("using", "call a trained model: unveil sample RUN -n 64 --out x.png"),
+    "encode": ("using", "write the posteriors of data: unveil encode RUN mnist --out z.npz"),
+    "reconstruct": ("using", "draw data over their reconstructions: unveil reconstruct RUN --out x.png"),
+    "refit-prior": ("training", "fit a new prior to a trained model: unveil refit-prior RUN --prior mixture"),
+    "evaluate": ("numbers", "say how good a model is, in nats: unveil evaluate RUN"),
+    "recipes": ("training", "list the ready-made compositions"),
 }
+"""Each command: the module of this package that has a function of its name, and what it does."""
 
 USAGE = (
     "Unveil: variational autoencoders whose every number is a stated figure in nats.\n\n"
     "usage: unveil COMMAND ...\n\n"
-    + "\n".join(f"  {name:13}{what}" for name, what in COMMANDS.items())
+    + "\n".join(f"  {name:13}{what}" for name, (_, what) in COMMANDS.items())
     + "\n\nunveil COMMAND --help tells what a command takes; unveil --version tells the version."
 )
 
@@ -39,9 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
-        from unveil.cli import commands
-
-        code: int = getattr(commands, name.replace("-", "_"))(rest)
+        module = import_module(f"unveil.cli.{COMMANDS[name][0]}")
+        code: int = getattr(module, name.replace("-", "_"))(rest)
         return code
     except UnveilError as error:
         print(f"unveil: {error}", file=sys.stderr)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import io
-import re
-from contextlib import redirect_stderr
-from dataclasses import dataclass, field, make_dataclass, replace
-from itertools import takewhile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from unveil.errors import SettingError
-from unveil.recipes import RECIPES, Networks, Recipe, default_recipe, recipe
+from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
 
@@ -154,6 +147,7 @@ class Evaluate:
         samples: K, draws of z for each image.
         images: how many images, drawn by the seed; without it, all.
         seed: of binarisation, noise and subset.
+        also: sections of the report beside the nats; `--also all` for all of them.
         split: which split of the data.
         data_dir: folder with MNIST's files.
         threads: CPU threads; 0 for as many as torch takes.
@@ -165,6 +159,7 @@ class Evaluate:
     samples: int = 500
     images: int | None = None
     seed: int = 0
+    also: tuple[str, ...] = ()
     split: Split = "test"
     data_dir: Path | None = None
     threads: int = 0
@@ -174,52 +169,3 @@ class Evaluate:
 @dataclass(frozen=True)
 class Recipes:
     """List the recipes."""
-
-
-Options = TypeVar("Options")
-
-
-def parse(kind: type[Options], name: str, arguments: list[str], default: Options | None = None) -> Options:
-    """The options of a command from its arguments; prints help and exits, or raises SettingError."""
-    options: dict[str, Any] = {"prog": f"unveil {name}", "args": arguments, "config": (tyro.conf.FlagCreatePairsOff,)}
-    if default is not None:
-        options["default"] = default
-    said = io.StringIO()
-    try:
-        with redirect_stderr(said):
-            found: Options = tyro.cli(kind, **options)
-            return found
-    except SystemExit as end:
-        if end.code in (0, None):
-            raise
-        raise SettingError(f"{_one_line(said.getvalue())}; unveil {name} --help tells what it takes") from None
-
-
-def parse_train(arguments: list[str]) -> tuple[Train, Recipe]:
-    """The options of `unveil train`, whose defaults and `--model` settings are those of the recipe."""
-    scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    scan.add_argument("--recipe", default=None)
-    try:
-        name = scan.parse_known_args(arguments)[0].recipe
-    except argparse.ArgumentError:
-        name = None  # tyro says it better
-    chosen = recipe(name or default_recipe(parse(Train, "train", _plain(arguments)).data))
-    kind = make_dataclass(
-        "Train", [("model", type(chosen.model), field(default=chosen.model))], bases=(Train,), frozen=True
-    )
-    kind.__doc__ = Train.__doc__
-    given = parse(kind, "train", arguments, kind(recipe=name, training=chosen.training))
-    return given, replace(chosen, model=given.model, training=given.training)
-
-
-def _plain(arguments: list[str]) -> list[str]:
-    """Without a wish for help, which is answered when the recipe is known."""
-    return [argument for argument in arguments if argument not in ("--help", "-h")]
-
-
-def _one_line(box: str) -> str:
-    """What tyro says in a box of several lines."""
-    lines = [line.strip("│ ") for line in box.splitlines()]
-    inside = takewhile(lambda line: not line.startswith("──"), (line for line in lines if line[:1] not in ("╭", "╰", "")))
-    text = " ".join(inside).removesuffix(".")
-    return re.sub(r"^Error parsing [\w-]+: ", "", text) or "these arguments cannot be read"

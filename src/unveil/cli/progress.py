@@ -85,8 +85,9 @@ class EvaluationBar:
     def __init__(self) -> None:
         self.bar: tqdm | None = None
 
-    def forecast(self, seconds: float) -> None:
-        say(f"evaluating; this will take about {lasting(seconds)}")
+    def forecast(self, seconds: float, done: int) -> None:
+        before = f", going on after the {done:,} images that were done before" if done else ""
+        say(f"evaluating; this will take about {lasting(seconds)}{before}")
 
     def done(self, images: int, total: int) -> None:
         if self.bar is None and sys.stderr.isatty():

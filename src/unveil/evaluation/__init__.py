@@ -3,6 +3,24 @@
 from unveil.evaluation.bound import bound, in_evaluation
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.machine import matrix_rate, operations
-from unveil.evaluation.nats import Nats, Watcher, evaluate
+from unveil.evaluation.nats import Nats, Point, evaluate
+from unveil.evaluation.report import SECTIONS, Report, Section, Subject, report
+from unveil.evaluation.weigh import Ledger, Watcher
 
-__all__ = ["Figure", "Nats", "Watcher", "bound", "evaluate", "in_evaluation", "matrix_rate", "operations"]
+__all__ = [
+    "SECTIONS",
+    "Figure",
+    "Ledger",
+    "Nats",
+    "Point",
+    "Report",
+    "Section",
+    "Subject",
+    "Watcher",
+    "bound",
+    "evaluate",
+    "in_evaluation",
+    "matrix_rate",
+    "operations",
+    "report",
+]

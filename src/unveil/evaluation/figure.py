@@ -36,6 +36,11 @@ class Figure:
         estimator = None if noise is None else float(noise.double().sum().sqrt() / count)
         return cls(float(values.mean()), stderr, count, unit, estimator)
 
+    def scaled(self, factor: float, unit: str) -> Figure:
+        """The same in a unit of which `factor` make one of this."""
+        estimator = None if self.estimator is None else factor * self.estimator
+        return Figure(factor * self.value, factor * self.stderr, self.n, unit, estimator)
+
     def __str__(self) -> str:
         error = "unknown" if isnan(self.stderr) else f"{self.stderr:.2f}"
         return f"{self.value:.2f} ± {error} {self.unit} (n = {self.n:,})"

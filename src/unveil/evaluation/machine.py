@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -10,7 +11,15 @@ import torch
 
 
 def matrix_rate(dtype: torch.dtype = torch.float32, size: int = 2048, repeats: int = 9) -> float:
-    """Operations per second of a product of two `size` x `size` matrices on the CPU: the median of `repeats`."""
+    """Operations per second of a product of two `size` x `size` matrices on the CPU: the median of `repeats`.
+
+    Measured once for each number of threads: it takes a second or two.
+    """
+    return _matrix_rate(dtype, size, repeats, torch.get_num_threads())
+
+
+@lru_cache
+def _matrix_rate(dtype: torch.dtype, size: int, repeats: int, threads: int) -> float:
     a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
     times = []
     for _ in range(repeats + 1):

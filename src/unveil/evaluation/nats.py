@@ -1,38 +1,35 @@
-"""How good a model is, in nats: -ELBO, and the importance-weighted estimate of -log p(x), each with its error."""
+"""How good a model is, in nats: -ELBO, and the importance-weighted estimate of -log p(x), each with its errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from math import log
-from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from unveil.data import Batch, Split
+from unveil.data import Split
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.machine import matrix_rate, operations
+from unveil.evaluation.weigh import Cost, Ledger, Watcher, curve_points, weigh
 from unveil.models import Model
-from unveil.randomness import reseed
 
-ROWS = 4_000
-"""Most values of z decoded at a time. Fewer cost more calls, more leave the cache: 1,000 and 8,000 take a fifth longer."""
-NUMBERS = 784 * ROWS
-"""Most numbers of x decoded at a time: large images come in fewer rows, so that 32 channels of them stay below 2 GB."""
+COUNTED = ("binary", "levels", "count")
+"""Measures under which log p(x) is the logarithm of a probability, so that bits make sense."""
+FEW = 10.0
+"""Effective draws below which an image's estimate rests on a few weights, and its stated noise on fewer."""
+MANY = 0.05
+"""Share of images with few effective draws above which the whole estimate is called an upper bound only."""
 
 
-class Watcher(Protocol):
-    """Who wants to know how an evaluation goes."""
+@dataclass(frozen=True)
+class Point:
+    """The estimate that k draws give: `nll`, whose expectation falls towards -log p(x) as k = `samples` grows."""
 
-    def forecast(self, seconds: float) -> None:
-        """Before it starts: how long it will take."""
-
-    def done(self, images: int, total: int) -> None:
-        """After each block of images."""
+    samples: int
+    nll: Figure
 
 
 @dataclass(frozen=True)
@@ -52,9 +49,13 @@ class Nats:
         rate: KL(q(z|x) || p(z)).
         nll: the importance-weighted estimate of -log p(x); None where there is no likelihood. exp(-nll) of an image is
             unbiased for p(x), hence nll is biased upwards, less so as K grows.
+        curve: the same for smaller numbers of draws: where it has not flattened, more draws would lower nll further.
+        bits_per_dim: nll by the number of entries of x, in bits; None where x is not counted.
         ess: effective number of the K draws; near 1 the estimate rests on a single draw and cannot be trusted.
+        few: share of images with fewer than 10 effective draws.
         precision: of the arithmetic.
         seconds: how long it took, and `matrix_share` which share of the machine's matrix rate it reached on the CPU.
+        values: what the figures are means of, (N,) float64 each: 'row', 'distortion', 'neg_elbo', 'nll', 'ess'.
     """
 
     data: str
@@ -68,15 +69,55 @@ class Nats:
     distortion: Figure
     rate: Figure | None
     nll: Figure | None
+    curve: tuple[Point, ...]
+    bits_per_dim: Figure | None
     ess: Figure | None
+    few: float | None
     precision: str
     threads: int
     seconds: float
     matrix_share: float | None
+    values: dict[str, Tensor] = field(repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for report.json."""
-        return asdict(self)
+        """Plain data for report.json, without `values`."""
+        plain = asdict(replace(self, values={}))
+        del plain["values"]
+        return plain
+
+    def table(self) -> list[tuple[str, str]]:
+        """Names and figures, as the terminal prints them."""
+        rows: list[tuple[str, object]] = [("  distortion", self.distortion)]
+        if self.rate is not None:
+            rows.insert(0, ("-ELBO" if self.normalised else "cross-entropy + KL", self.neg_elbo))
+            rows.append(("  rate", self.rate))
+        for point in self.curve:
+            rows.append((f"-log p(x), K = {point.samples:,}", point.nll))
+        if self.nll is not None:
+            rows.append(("  effective draws", self.ess))
+        if self.bits_per_dim is not None:
+            rows.append(("bits per dimension", f"{self.bits_per_dim.value:.4f} ± {self.bits_per_dim.stderr:.4f}"))
+        return [(name, str(figure)) for name, figure in rows]
+
+    def advice(self) -> list[str]:
+        """What a reader of the figures should know."""
+        said = []
+        if self.rate is None:
+            said.append("the posterior has no density: its rate is infinite, and log p(x) has no estimate")
+        elif self.nll is None and self.normalised:
+            said.append(
+                "the posterior chooses one z with certainty: -ELBO bounds -log p(x), and weights of draws can tell no more"
+            )
+        if not self.normalised:
+            said.append(
+                "gray values have no likelihood here: this is the expected -ELBO of the binarised image, seen in gray"
+            )
+        if self.few is not None and self.few > MANY and self.samples > FEW:
+            said.append(
+                f"{self.few:.0%} of the images have fewer than {FEW:.0f} effective draws of {self.samples:,}: take the "
+                "estimate for an upper bound, which is less sure than its errors say; annealed sampling can do better"
+            )
+        return said
 
 
 def evaluate(
@@ -88,11 +129,13 @@ def evaluate(
     images: int | None = None,
     seed: int = 0,
     watcher: Watcher | None = None,
+    ledger: Ledger | None = None,
+    identity: str = "",
 ) -> Nats:
     """Estimate how well `model` predicts a split.
 
-    Every image is read once (one binarisation, kept across its K draws) and weighed with exactly K draws of z, in
-    float32 and log space. Draws come in chunks under a running logsumexp, so memory does not grow with K.
+    Every image is read once and weighed with exactly K draws of z, in float32 and log space. Draws come in chunks, so
+    memory does not grow with K.
 
     Args:
         model: what makes draws.
@@ -102,6 +145,8 @@ def evaluate(
         images: how many images to take, as a function of `seed`; None for all.
         seed: of everything random.
         watcher: told the forecast before it starts, and the progress.
+        ledger: where it is put down on the way, so that it can go on after it was stopped.
+        identity: of the model's weights, for the ledger: the same for the same weights alone.
 
     Raises:
         SettingError: K is below 1.
@@ -109,99 +154,45 @@ def evaluate(
     if samples < 1:
         raise SettingError(f"an estimate cannot have {samples} samples; give at least 1")
     chosen = split.sample(images, seed)
-    device = next(iter(model.parameters())).device
     with in_evaluation(model), torch.no_grad():
-        work, rate = _pilot(model, chosen, samples, seed, device)
-        if watcher is not None:
-            watcher.forecast(work.seconds * len(chosen))
-        start = perf_counter()
-        distortion, kl, log_p, ess = _weigh_all(model, chosen, samples, seed, device, watcher)
-        seconds = perf_counter() - start
-    rated = bool(kl.isfinite().any())
+        found, cost = weigh(model, chosen, samples, seed, watcher, ledger, identity)
+    return _record(model, chosen, found, cost, data, samples, seed)
+
+
+def _record(model: Model, split: Split, found: dict[str, Tensor], cost: Cost, data: str, samples: int, seed: int) -> Nats:
+    distortion, rate, log_p = found["distortion"], found["rate"], found["log_p"]
+    rated = bool(rate.isfinite().any())
     estimable = model.normalised and rated and not bool(log_p.isposinf().all())
+    values = {"row": split.rows.double(), "distortion": distortion}
+    if rated:
+        values["neg_elbo"] = distortion + rate
+    if estimable:
+        values |= {"nll": -log_p, "ess": found["ess"]}
+    curve = tuple(
+        Point(k, Figure.over(-found["curve"][:, place], noise=found["noise"][:, place]))
+        for place, k in enumerate(curve_points(samples))
+    )
+    nll = curve[-1].nll if estimable else None
+    bits = 1 / (log(2) * split.values[0].numel())
     return Nats(
         data=data,
         split=split.name,
-        fingerprint=chosen.digest().hex(),
+        fingerprint=split.digest().hex(),
         measure=split.reading.measure,
         normalised=model.normalised,
         samples=samples,
         seed=seed,
-        neg_elbo=Figure.over(distortion + kl) if rated else None,
+        neg_elbo=Figure.over(values["neg_elbo"]) if rated else None,
         distortion=Figure.over(distortion),
-        rate=Figure.over(kl) if rated else None,
-        nll=Figure.over(-log_p) if estimable else None,
-        ess=Figure.over(ess, "draws") if estimable else None,
+        rate=Figure.over(rate) if rated else None,
+        nll=nll,
+        curve=curve if estimable else (),
+        bits_per_dim=nll.scaled(bits, "bits") if nll is not None and split.reading.measure in COUNTED else None,
+        ess=Figure.over(found["ess"], "draws") if estimable else None,
+        few=float((found["ess"] < FEW).double().mean()) if estimable else None,
         precision="float32",
         threads=torch.get_num_threads(),
-        seconds=seconds,
-        matrix_share=None if rate is None else work.operations * len(chosen) / seconds / rate,
+        seconds=cost.seconds,
+        matrix_share=cost.share,
+        values=values,
     )
-
-
-@dataclass(frozen=True)
-class _Work:
-    seconds: float  # for one image
-    operations: float
-
-
-def _pilot(model: Model, split: Split, samples: int, seed: int, device: torch.device) -> tuple[_Work, float | None]:
-    """What one image costs, from the first block, and what the machine could do; no result depends on either."""
-    batch = next(_blocks(split, samples, seed, device))
-    count = operations(lambda: _weigh(model, batch, samples, seed, 0))
-    start = perf_counter()
-    _weigh(model, batch, samples, seed, 0)
-    seconds = perf_counter() - start
-    rate = matrix_rate() if device.type == "cpu" else None
-    return _Work(seconds / len(batch.index), count / len(batch.index)), rate
-
-
-def _rows(values: Tensor) -> int:
-    """How many draws to decode at a time, for stored values (N, *event) or x alike."""
-    return max(1, min(ROWS, NUMBERS // values[0].numel()))
-
-
-def _blocks(split: Split, samples: int, seed: int, device: torch.device) -> Iterator[Batch]:
-    for batch in split.batches(max(1, _rows(split.values) // samples), seed):
-        yield batch.to(device)
-
-
-def _weigh_all(
-    model: Model, split: Split, samples: int, seed: int, device: torch.device, watcher: Watcher | None
-) -> tuple[Tensor, ...]:
-    """What `_weigh` finds for every image of a split, (N,) each."""
-    found, done = [], 0
-    for place, batch in enumerate(_blocks(split, samples, seed, device)):
-        found.append(_weigh(model, batch, samples, seed, place))
-        done += len(batch.index)
-        if watcher is not None:
-            watcher.done(done, len(split))
-    return tuple(torch.cat(parts) for parts in zip(*found, strict=True))
-
-
-def _weigh(model: Model, batch: Batch, samples: int, seed: int, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Distortion, rate, log of the estimated p(x) and effective sample size of each image, (B,) each.
-
-    The rate is infinite where q has no density, and so is the third where q does not cover p(z|x): there is no estimate.
-    """
-    size = len(batch.index)
-    distortion, rate = torch.zeros(2, size, dtype=torch.float64)
-    # in log space: weights near exp(-100) underflow float32
-    total, square = torch.full((2, size), -torch.inf, dtype=torch.float64)
-    rows = _rows(batch.x)
-    for chunk, start in enumerate(range(0, samples, rows)):
-        count = min(rows, samples - start)
-        reseed(seed, "estimate", place, chunk, device=batch.x.device)
-        draw = model.draw(batch, count)
-        distortion += draw.distortion.cpu() * count / samples
-        if not draw.rated:
-            rate += torch.inf
-            continue
-        # a draw's mass is what it counts for within its chunk; undo its -log K for a mean over all chunks
-        log_w = (draw.log_w + draw.log_mass).cpu().double() + log(count)
-        total = torch.logaddexp(total, log_w.logsumexp(0))
-        square = torch.logaddexp(square, (2 * log_w).logsumexp(0))
-        rate += draw.rate.cpu() * count / samples
-        if not draw.covers:
-            total += torch.inf
-    return distortion, rate, total - log(samples), (2 * total - square).exp()

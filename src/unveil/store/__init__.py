@@ -2,7 +2,20 @@
 
 from unveil.store.files import write, write_json
 from unveil.store.folder import FORMAT, RunFolder, free_path
+from unveil.store.report import Ledger, Reports
 from unveil.store.spec import build, describe, fill
 from unveil.store.tensors import digest
 
-__all__ = ["FORMAT", "RunFolder", "build", "describe", "digest", "fill", "free_path", "write", "write_json"]
+__all__ = [
+    "FORMAT",
+    "Ledger",
+    "Reports",
+    "RunFolder",
+    "build",
+    "describe",
+    "digest",
+    "fill",
+    "free_path",
+    "write",
+    "write_json",
+]

@@ -5,7 +5,7 @@ model.safetensors    the weights to use
 checkpoints/STEP/    everything that training needs to go on from there
 metrics.jsonl        a line for each epoch; no clocks in it
 timing.jsonl         a line for each epoch; nothing but clocks
-report.json          what `evaluate` found
+report.json          what `evaluate` found (see `report`)
 pictures/            what there is to see
 lock                 whose it is, while somebody trains
 """
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from unveil.errors import RunError
 from unveil.store import files, lock, tensors
+from unveil.store.report import Reports
 
 FORMAT = 1
 """Version of the layout; a newer one is refused."""
@@ -98,7 +99,7 @@ class RunFolder:
         digest stands beside weights that are not its own. Figures of earlier weights go.
         """
         self.write_manifest({**content, "status": "training", "tensors": {}})
-        (self.path / "report.json").unlink(missing_ok=True)
+        Reports(self.path).forget()
         whole = {**content, "tensors": {"model.safetensors": tensors.save(self.path / "model.safetensors", state)}}
         self.write_manifest(whole)
         return whole

@@ -1,0 +1,65 @@
+"""What several commands do alike: the log as lines for a person, runs and data opened and matched, files written."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unveil.errors import SettingError
+
+if TYPE_CHECKING:
+    from unveil.data import Dataset
+    from unveil.run import Run
+
+
+def start() -> None:
+    """Let the library's warnings reach the person as lines."""
+    from unveil.cli.progress import Handler
+
+    log = logging.getLogger("unveil")
+    log.handlers[:] = [Handler(logging.WARNING)]
+    log.propagate = False
+
+
+def command() -> str:
+    """What the person calls this program."""
+    return os.environ.get("UNVEIL_COMMAND", "unveil")
+
+
+def open_run(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, Dataset]:
+    """A run, and the data that it is to look at: those it was trained on, unless others are named."""
+    import unveil
+    from unveil.preflight import check
+
+    run = unveil.open(path)
+    facts = run.manifest["data"]
+    found = run.load_data(data_dir) if data is None else unveil.load(data, data_dir=data_dir, measure=facts["measure"])
+    found = run.suited(found)
+    check(run.model, found)
+    return run, found
+
+
+def ending(path: Path, known: tuple[str, ...]) -> str:
+    """The ending of a file that is to be written."""
+    if path.suffix not in known:
+        endings = ", ".join(ending or "a folder" for ending in known)
+        raise SettingError(f"nothing can be written as {path.name}; known endings: {endings}")
+    return path.suffix
+
+
+def save_array(path: Path, *array: object, **arrays: object) -> None:
+    """Write one array as .npy, or several by name as .npz."""
+    import io
+
+    import numpy as np
+
+    from unveil.store import write
+
+    buffer = io.BytesIO()
+    if arrays:
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    else:
+        np.save(buffer, array[0])  # type: ignore[arg-type]
+    write(path, buffer.getvalue())

@@ -1,0 +1,141 @@
+"""Commands that train: a model, the first one of all, or a new prior for one that is trained; and the list of recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unveil.cli import options
+from unveil.cli.common import command, start
+from unveil.cli.numbers import show
+from unveil.cli.parsing import parse, parse_train
+from unveil.recipes import EVERY, RECIPES
+
+if TYPE_CHECKING:
+    from unveil.data import Dataset
+    from unveil.evaluation import Report
+    from unveil.run import Run
+
+INTERRUPTED = 130
+
+
+def train(arguments: list[str]) -> int:
+    """`unveil train`."""
+    given, chosen = parse_train(arguments)
+    if given.latent is not None:
+        chosen = chosen.given(latent=given.latent)
+    start()
+    import unveil
+
+    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure)
+    print(data)
+    run, code = _train(data, chosen, given.out, given.resume)
+    print(f"the model is in {run.path}, its pictures in {run.path}/pictures")
+    print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples.png")
+    return code
+
+
+def _train(data: Dataset, chosen: object, out: Path | None, resume: bool = False) -> tuple[Run, int]:
+    """Train with a bar and draw the pictures; the exit code says whether somebody stopped it."""
+    from unveil.launch import train
+    from unveil.recipes import Recipe
+
+    assert isinstance(chosen, Recipe)
+    work = partial(train, data, recipe=chosen, out=out, resume=resume)
+    return _watched(data, work, "what was trained so far is saved. Go on with --resume")
+
+
+def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run, int]:
+    """Do work that trains, with a bar, and draw its pictures; the exit code says whether somebody stopped it."""
+    from unveil import album
+    from unveil.cli.progress import TrainingBar, say
+
+    bar = TrainingBar()
+    try:
+        run = work(monitor=bar)
+    finally:
+        bar.close()
+    outcome = run.manifest["outcome"]
+    if not outcome["finished"]:
+        say(f"stopped after {outcome['steps']} steps; {stopped}")
+    assert run.path is not None
+    album.draw(run.model, run.suited(data), run.metrics(), run.path / "pictures")
+    return run, 0 if outcome["finished"] else INTERRUPTED
+
+
+def demo(arguments: list[str]) -> int:
+    """`unveil demo`."""
+    given = parse(options.Demo, "demo", arguments)
+    start()
+    import unveil
+    from unveil.cli.progress import EvaluationBar
+    from unveil.data.mnist import NotFoundError
+
+    try:
+        data = unveil.load("mnist", data_dir=given.data_dir)
+    except NotFoundError:
+        print("MNIST can be neither found nor fetched here; going on with scikit-learn's 1,797 small handwritten digits.")
+        data = unveil.load("digits")
+        # so few images make seven steps an epoch
+        few = replace(given.training, epochs=16 * given.training.epochs, validate_every=10, checkpoint_every=100)
+        given = replace(given, training=few)
+    print(data)
+    chosen = replace(RECIPES["mnist-2d"], training=given.training)
+    run, code = _train(data, chosen, given.out)
+    if code:
+        return code
+    found = run.evaluate(images=1_000, watcher=EvaluationBar())
+    show(found)
+    print(_tour(run, data, found))
+    return 0
+
+
+def _tour(run: Run, data: Dataset, found: Report) -> str:
+    place, me = run.path, command()
+    assert found.nll is not None
+    return f"""
+What you have now, in {place}:
+  a generative model of {data.name}: it draws a point in a plane and turns it into a picture;
+  pictures/latent_plane.png     where the model puts {len(data.test):,} test images it never learnt from
+  pictures/manifold.png         what it makes of each point of the plane
+  pictures/samples.png          images that it invented, as means: E[x|z] for z from the prior
+  pictures/reconstructions.png  originals, each over what is left of it after two numbers
+  pictures/curves.png           how training went
+It needs {found.nll.value:.1f} ± {found.nll.stderr:.1f} nats for a test image; lower is better.
+
+Try next:
+  {me} sample {place} -n 64 --seed 1 --out samples.png
+  {me} encode {place} {data.name} --out z.npz
+  {me} evaluate {place}
+  {me} train {data.name} --latent 10
+In Python: unveil.open("{place}").model.sample(64)"""
+
+
+def refit_prior(arguments: list[str]) -> int:
+    """`unveil refit-prior`."""
+    given = parse(options.RefitPrior, "refit-prior", arguments)
+    start()
+    import unveil
+    from unveil import refit
+
+    run = unveil.open(given.run)
+    refit.require(given.prior)
+    data = run.load_data(given.data_dir)
+    work = partial(refit.refit_prior, run, given.prior, out=given.out, training=given.training)
+    refitted, code = _watched(data, work, "the prior as it was then is saved")
+    print(f"the model with its new prior is in {refitted.path}, its pictures in {refitted.path}/pictures")
+    return code
+
+
+def recipes(arguments: list[str]) -> int:
+    """`unveil recipes`."""
+    parse(options.Recipes, "recipes", arguments)
+    width = max(map(len, RECIPES)) + 2
+    for one in RECIPES.values():
+        takes = "any x" if one.measures == EVERY else f"x: {' or '.join(one.measures)}"
+        print(f"{one.name:{width}}{one.summary}\n{'':{width}}{one.source}; {takes}")
+    print("train one with: unveil train DATA --recipe NAME; its own arguments: unveil train --recipe NAME --help")
+    return 0

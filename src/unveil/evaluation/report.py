@@ -1,0 +1,137 @@
+"""The report card: how good a model is in nats, and whatever else was asked for, each figure with what it is.
+
+A section is a record of figures that can say what the terminal prints of it and what a reader should do about it. One
+that cannot be had of this model, a closed form where there is none say, is left out, and the report says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
+
+from unveil.data import Dataset, Split
+from unveil.errors import UnveilError, unknown
+from unveil.evaluation.figure import Figure
+from unveil.evaluation.nats import Nats, evaluate
+from unveil.evaluation.weigh import Ledger, Watcher
+from unveil.models import Model
+
+
+class Section(Protocol):
+    """A part of a report: a dataclass of figures and plain data."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def table(self) -> list[tuple[str, str]]:
+        """Names and figures, as the terminal prints them."""
+        ...
+
+    def advice(self) -> list[str]:
+        """What a reader of the figures should know or do."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a section is about.
+
+    Attributes:
+        model: trained.
+        data: as the model is to see them; what is fitted for a section is fitted on its training split.
+        split: which split the figures are of, whole.
+        images: how many of its images `nats` are of, as a function of `seed`; None for all.
+        seed: of everything random.
+        nats: what was found already.
+    """
+
+    model: Model
+    data: Dataset
+    split: Split
+    images: int | None
+    seed: int
+    nats: Nats
+
+
+Maker = Callable[[Subject], Section]
+SECTIONS: dict[str, Maker] = {}
+"""What can be asked for beside the nats, by name."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of a model.
+
+    Attributes:
+        nats: -ELBO, distortion, rate and the estimate of -log p(x).
+        sections: what was asked for besides, by name.
+        refused: why a section that was asked for is missing, by name.
+    """
+
+    nats: Nats
+    sections: Mapping[str, Section]
+    refused: Mapping[str, str]
+
+    @property
+    def nll(self) -> Figure | None:
+        """The importance-weighted estimate of -log p(x)."""
+        return self.nats.nll
+
+    @property
+    def neg_elbo(self) -> Figure | None:
+        """Distortion + rate."""
+        return self.nats.neg_elbo
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for report.json."""
+        sections = {name: asdict(section) for name, section in self.sections.items()}
+        return {**self.nats.as_dict(), "sections": sections, "refused": dict(self.refused)}
+
+
+def require(names: Iterable[str]) -> None:
+    """See that there are sections of those names; the error proposes the nearest."""
+    for name in names:
+        if name not in SECTIONS:
+            raise unknown("section of a report", name, SECTIONS)
+
+
+def report(
+    model: Model,
+    data: Dataset,
+    split: str,
+    also: Iterable[str] = (),
+    *,
+    samples: int = 500,
+    images: int | None = None,
+    seed: int = 0,
+    watcher: Watcher | None = None,
+    ledger: Ledger | None = None,
+    identity: str = "",
+) -> Report:
+    """Evaluate a model and add the sections named in `also`; the other arguments are those of `evaluate`.
+
+    Raises:
+        SettingError: a section that is not known.
+    """
+    wanted = list(also)
+    require(wanted)
+    chosen = data.split(split)
+    nats = evaluate(
+        model,
+        chosen,
+        data=data.name,
+        samples=samples,
+        images=images,
+        seed=seed,
+        watcher=watcher,
+        ledger=ledger,
+        identity=identity,
+    )
+    subject = Subject(model, data, chosen, images, seed, nats)
+    sections, refused = {}, {}
+    for name in wanted:
+        try:
+            sections[name] = SECTIONS[name](subject)
+        except UnveilError as error:
+            refused[name] = str(error)
+    return Report(nats, sections, refused)
