@@ -87,6 +87,12 @@ def samples(images: Tensor, path: Path, columns: int | None = None) -> Path:
     return pictures.save_sheet(images.cpu().numpy(), path, columns)
 
 
+def maps(images: Tensor, nats: Tensor, path: Path, columns: int = 10) -> Path:
+    """Rows of images (N, C, H, W), each with the row of its maps (N, C, H, W) below: red where it surprises."""
+    shown, below = pictures.on_paper(images.cpu().numpy()), pictures.maps(nats.cpu().numpy())
+    return pictures.save_sheet(pictures.pairs(shown, below, columns), path, columns)
+
+
 def _curves(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     if records:
         note = "training (solid) and, with averaged weights, validation (dashed)"

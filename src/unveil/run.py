@@ -18,6 +18,7 @@ import unveil.parts
 from unveil.data import Dataset, load
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
+from unveil.evaluation.contender import Contender
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
@@ -147,6 +148,38 @@ class Run:
             except RunError as error:
                 log.warning("%s; the figures are not kept", error)
         return found
+
+    def contender(self, figure: str = "nll") -> Contender:
+        """Its values of each image as it was last evaluated, to be compared with those of other runs.
+
+        Args:
+            figure: 'nll' or 'neg_elbo'.
+
+        Raises:
+            RunError: it was not evaluated, or the report is damaged or of other weights.
+            SettingError: it has no such figure.
+        """
+        if self.path is None:
+            raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
+        said, values = Reports(self.path).read()
+        if said["weights"] != self.manifest["tensors"]["model.safetensors"]:
+            raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
+        if figure not in values:
+            raise SettingError(f"{self.path} has no {figure}; compare by one of {', '.join(sorted({*values} - {'row'}))}")
+        names = {"nll": "-log p(x)", "neg_elbo": "-ELBO" if said["normalised"] else "cross-entropy + rate"}
+        return Contender(
+            name=str(self.path),
+            values=values[figure],
+            quantity=names.get(figure, figure),
+            samples=said["samples"],
+            rows=values["row"].long(),
+            split=said["split"],
+            fingerprint=said["fingerprint"],
+            reading=said["reading"],
+            read_by=said["read_by"],
+            normalised=said["normalised"],
+            told=said["told"],
+        )
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl: a record for each epoch."""

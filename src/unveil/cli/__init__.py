@@ -13,6 +13,10 @@ COMMANDS = {
     "reconstruct": ("using", "draw data over their reconstructions: unveil reconstruct RUN --out x.png"),
     "refit-prior": ("training", "fit a new prior to a trained model: unveil refit-prior RUN --prior mixture"),
     "evaluate": ("numbers", "say how good a model is, in nats: unveil evaluate RUN"),
+    "compare": ("numbers", "say which of several runs is better: unveil compare RUN RUN"),
+    "score": ("scores", "find anomalies: unveil score RUN DATA --fpr 0.01 --out scores.csv"),
+    "doctor": ("checks", "say what is wrong with a run or with data: unveil doctor RUN"),
+    "verify": ("checks", "check a model's mathematics: unveil verify RUN"),
     "recipes": ("training", "list the ready-made compositions"),
 }
 """Each command: the module of this package that has a function of its name, and what it does."""

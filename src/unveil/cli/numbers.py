@@ -45,6 +45,19 @@ def evaluate(arguments: list[str]) -> int:
     return 0
 
 
+def compare(arguments: list[str]) -> int:
+    """`unveil compare`."""
+    given = parse(options.Compare, "compare", arguments)
+    start()
+    import unveil
+    from unveil.evaluation.compare import compare as compared
+
+    runs = [unveil.open(path) for path in given.runs]
+    found = compared([run.contender(given.figure) for run in runs], pairs=given.pairs, level=given.level)
+    lines("", found.table(), found.advice())
+    return 0
+
+
 def show(found: Report) -> None:
     """The figures, each with what it is, and what they suggest."""
     nats = found.nats

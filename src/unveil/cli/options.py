@@ -167,5 +167,94 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Compare:
+    """Say which of several runs is better on the very same images, and which differences are real.
+
+    Each must have been evaluated, on the same split, images and seed.
+
+    Attributes:
+        runs: two run folders or more.
+        figure: nll (the estimate of -log p(x)) or neg_elbo.
+        pairs: all of them, or each against the best.
+        level: of intervals and verdicts.
+    """
+
+    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN RUN ...")]]
+    figure: Literal["nll", "neg_elbo"] = "nll"
+    pairs: Literal["all", "best"] = "all"
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what is wrong with a run or with data, on which evidence, and what to change. Exit code 1 if anything is wrong.
+
+    Attributes:
+        what: a run folder, or what `unveil train` takes as DATA.
+        data_dir: folder with MNIST's files.
+        measure: how the x of data are read.
+        seed: of the examples that are looked at.
+    """
+
+    what: Positional[Annotated[str, arg(metavar="RUN|DATA")]]
+    data_dir: Path | None = None
+    measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check a model's mathematics against what must hold of every model. Exit code 1 if anything does not.
+
+    Attributes:
+        model: a run folder; a recipe's name; or MODULE:FUNCTION of your own, which is imported and called with the data
+            and returns model and objective.
+        data: what the recipe or function is for.
+        data_dir: folder with MNIST's files.
+        measure: how x is read.
+        seed: of everything random.
+        all: print every check, not only those that failed or do not apply.
+    """
+
+    model: Positional[Annotated[str, arg(metavar="MODEL")]]
+    data: str = "digits"
+    data_dir: Path | None = None
+    measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
+    seed: int = 0
+    all: bool = False
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score how unlike the data each example is, and flag those above a threshold with a stated false-positive rate.
+
+    The threshold comes from the run's own validation split.
+
+    Attributes:
+        run: a run folder.
+        data: what to score; without it, the test split of what the run was trained on.
+        fpr: share of normal examples that may be flagged.
+        by: typicality (two-sided), likelihood (-log p(x) itself), or complexity (of binary images).
+        out: a .csv or .parquet file, a row for each example.
+        maps: a .png of the most anomalous images over what in them surprises.
+        split: which split of the data; without it all of other data, and the test split of the run's own.
+        samples: K, draws of z for each example.
+        seed: of everything random.
+        data_dir: folder with MNIST's files.
+    """
+
+    run: Positional[Annotated[Path, arg(metavar="RUN")]]
+    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    fpr: float = 0.01
+    by: Literal["typicality", "likelihood", "complexity"] = "typicality"
+    out: Path = Path("scores.csv")
+    maps: Path | None = None
+    split: Split | None = None
+    samples: int = 100
+    seed: int = 0
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
 class Recipes:
     """List the recipes."""

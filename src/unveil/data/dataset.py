@@ -138,6 +138,20 @@ class Dataset:
         split: Split = getattr(self, name)
         return split
 
+    def whole(self) -> Split:
+        """All rows as one split named 'all', those of train first: for data that train nothing here."""
+        parts = [self.split(name) for name in self.splits]
+
+        def joined(name: str) -> Tensor | None:
+            columns = [getattr(part, name) for part in parts]
+            return None if any(column is None for column in columns) else torch.cat(columns)
+
+        optional = {name: joined(name) for name in ("labels", "context", "labelled")}
+        values, rows = torch.cat([part.values for part in parts]), torch.cat([part.rows for part in parts])
+        whole = replace(parts[0], name="all", values=values, rows=rows, **optional)  # type: ignore[arg-type]
+        # rows of one source are put in its order again; where each split has a source of its own they stay as they are
+        return whole.subset(rows.argsort()) if len(rows.unique()) == len(rows) else whole
+
     def given_labels(self, known: int | None = None) -> Dataset:
         """The same data for a conditional model: each split's context is the one-hot label.
 

@@ -4,7 +4,8 @@ from unveil.evaluation.bound import bound, in_evaluation
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.machine import matrix_rate, operations
 from unveil.evaluation.nats import Nats, Point, evaluate
-from unveil.evaluation.report import SECTIONS, Report, Section, Subject, report
+from unveil.evaluation.report import Report, report
+from unveil.evaluation.sections import SECTIONS, Section, Subject
 from unveil.evaluation.weigh import Ledger, Watcher
 
 __all__ = [

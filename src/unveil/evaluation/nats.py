@@ -40,6 +40,8 @@ class Nats:
         data: name of the data, and `split` which of its splits.
         fingerprint: SHA-256 over the values and labels that were used.
         measure: of the data's space: what the nats are nats of.
+        reading: how stored values became x, and `read_by` the seed of that; None where it is not random.
+        told: whether the model was given the labels, so that its nats are those of x given y.
         normalised: whether log p(x|z) is a log-likelihood of x; if not, the first figure is a cross-entropy + rate.
         samples: K, draws of z for each image.
         seed: of binarisation, of the noise and of the subset.
@@ -62,6 +64,9 @@ class Nats:
     split: str
     fingerprint: str
     measure: str
+    reading: str
+    read_by: int | None
+    told: bool
     normalised: bool
     samples: int
     seed: int
@@ -179,6 +184,9 @@ def _record(model: Model, split: Split, found: dict[str, Tensor], cost: Cost, da
         split=split.name,
         fingerprint=split.digest().hex(),
         measure=split.reading.measure,
+        reading=str(split.reading),
+        read_by=seed if split.reading.random else None,
+        told=split.context is not None and (split.labelled is None or bool(split.labelled.any())),
         normalised=model.normalised,
         samples=samples,
         seed=seed,

@@ -6,56 +6,17 @@ that cannot be had of this model, a closed form where there is none say, is left
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
-from unveil.data import Dataset, Split
+from unveil.data import Dataset
 from unveil.errors import UnveilError, unknown
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.nats import Nats, evaluate
+from unveil.evaluation.sections import SECTIONS, Section, Subject
 from unveil.evaluation.weigh import Ledger, Watcher
 from unveil.models import Model
-
-
-class Section(Protocol):
-    """A part of a report: a dataclass of figures and plain data."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    def table(self) -> list[tuple[str, str]]:
-        """Names and figures, as the terminal prints them."""
-        ...
-
-    def advice(self) -> list[str]:
-        """What a reader of the figures should know or do."""
-        ...
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a section is about.
-
-    Attributes:
-        model: trained.
-        data: as the model is to see them; what is fitted for a section is fitted on its training split.
-        split: which split the figures are of, whole.
-        images: how many of its images `nats` are of, as a function of `seed`; None for all.
-        seed: of everything random.
-        nats: what was found already.
-    """
-
-    model: Model
-    data: Dataset
-    split: Split
-    images: int | None
-    seed: int
-    nats: Nats
-
-
-Maker = Callable[[Subject], Section]
-SECTIONS: dict[str, Maker] = {}
-"""What can be asked for beside the nats, by name."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +88,7 @@ def report(
         ledger=ledger,
         identity=identity,
     )
-    subject = Subject(model, data, chosen, images, seed, nats)
+    subject = Subject(model, data, chosen, images, seed)
     sections, refused = {}, {}
     for name in wanted:
         try:

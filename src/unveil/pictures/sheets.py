@@ -55,12 +55,29 @@ def save_sheet(images: np.ndarray, path: Path, columns: int | None = None, gap: 
     return path
 
 
+def maps(nats: np.ndarray) -> np.ndarray:
+    """(N, 3, H, W) colours of maps (N, C, H, W): white at zero, red above it, blue below, on one scale for all.
+
+    The scale ends where a hundredth of the entries lie beyond it on either side, so that one entry cannot fade the rest.
+    """
+    flat = nats.sum(1)
+    most = max(float(np.quantile(np.abs(flat), 0.99)), 1e-12)
+    red, blue = np.clip(flat / most, 0, 1), np.clip(-flat / most, 0, 1)
+    return np.stack([1 - blue, 1 - np.maximum(red, blue), 1 - red], 1)
+
+
+def on_paper(images: np.ndarray) -> np.ndarray:
+    """(N, 3, H, W) of images (N, C, H, W) with values in [0, 1]: gray ones dark on light, as a sheet shows them."""
+    return np.repeat(1 - images, 3, 1) if images.shape[1] == 1 else images
+
+
 def pairs(originals: np.ndarray, copies: np.ndarray, columns: int) -> np.ndarray:
     """(2 N, C, H, W): rows of originals, each with the row of its copies below."""
     blocks = []
     for start in range(0, len(originals), columns):
         for images in (originals, copies):
             row = images[start : start + columns]
-            blank = np.zeros((columns - len(row), *row.shape[1:]), row.dtype)
+            white = float(row.shape[1] == 3)  # gray images are drawn as ink
+            blank = np.full((columns - len(row), *row.shape[1:]), white, row.dtype)
             blocks.append(np.concatenate([row, blank]))
     return np.concatenate(blocks)

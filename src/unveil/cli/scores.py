@@ -1,0 +1,99 @@
+"""The command that finds anomalies."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unveil.cli import options
+from unveil.cli.common import ending, open_run, start
+from unveil.cli.numbers import lines
+from unveil.cli.parsing import parse
+from unveil.errors import SettingError
+
+if TYPE_CHECKING:
+    from unveil.data import Dataset, Split
+    from unveil.evaluation.scoring import Scores
+    from unveil.run import Run
+
+SHOWN = 20
+"""Images on a sheet of maps."""
+
+
+def score(arguments: list[str]) -> int:
+    """`unveil score`."""
+    given = parse(options.Score, "score", arguments)
+    start()
+    from unveil.evaluation.scoring import score as scored
+
+    kind = ending(given.out, (".csv", ".parquet"))
+    run, data = open_run(given.run, given.data, given.data_dir)
+    held_out = run.load_data(given.data_dir).validation
+    split = _chosen(data, given.split or ("test" if given.data is None else None))
+    if given.maps is not None:
+        ending(given.maps, (".png",))
+        if not data.space.is_image:
+            raise SettingError(f"{data.name} holds no images to draw maps of; leave --maps out")
+    writer = _csv if kind == ".csv" else _parquet()
+    found = scored(
+        run.model,
+        split,
+        held_out,
+        statistic=given.by,
+        fpr=given.fpr,
+        samples=given.samples,
+        seed=given.seed,
+        data=data.name,
+    )
+    lines("", found.table(), found.advice())
+    writer(given.out, found)
+    print(f"{len(split):,} rows in {given.out}: {', '.join(found.columns())}")
+    if given.maps is not None:
+        _draw(run, data, split, found, given.maps, given.seed)
+    return 0
+
+
+def _chosen(data: Dataset, name: str | None) -> Split:
+    """One split, or all of them in the order of their rows."""
+    return data.whole() if name is None else data.split(name)
+
+
+def _csv(path: Path, found: Scores) -> None:
+    from unveil.store import write
+
+    text = io.StringIO()
+    columns = found.columns()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(columns)
+    rows.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    write(path, text.getvalue().encode())
+
+
+def _parquet():  # type: ignore[no-untyped-def]
+    """What writes Parquet, if there is something that does."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise SettingError("Parquet files need pyarrow, which is not installed; pip install it, or take .csv") from None
+    from unveil.store import write
+
+    def written(path: Path, found: Scores) -> None:
+        buffer = io.BytesIO()
+        parquet.write_table(pyarrow.table(found.columns()), buffer)
+        write(path, buffer.getvalue())
+
+    return written
+
+
+def _draw(run: Run, data: Dataset, split: Split, found: Scores, path: Path, seed: int) -> None:
+    """The most anomalous images, each over its map."""
+    from unveil import album
+    from unveil.evaluation.surprise import surprise
+
+    worst = split.subset(found.score.argsort(descending=True)[:SHOWN])
+    maps = surprise(run.model, worst, seed=seed)
+    album.maps(worst.fixed(seed) / data.space.white, maps.cost if maps.expected is None else maps.excess, path)
+    print(f"the {len(worst)} most anomalous images over what in them surprises in {path}")
