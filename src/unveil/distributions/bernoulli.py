@@ -83,6 +83,18 @@ class IndependentBernoulli(Distribution):
             density: Tensor = _LogDensity.apply(logits, x)
         return density
 
+    def log_probs(self, value: Tensor) -> Tensor:
+        """(*batch, *event) nats of each variable by itself; `value` broadcasts against batch and event."""
+        with torch.autocast(self.logits.device.type, enabled=False):
+            logits = self.logits.float()
+            return value.float() * logits - F.softplus(logits)
+
+    def entropies(self) -> Tensor:
+        """(*batch, *event) nats of each variable by itself."""
+        with torch.autocast(self.logits.device.type, enabled=False):
+            logits = self.logits.float()
+            return F.softplus(logits) - logits * torch.sigmoid(logits)
+
     def expand(self, batch_shape: Any, _instance: Any = None) -> IndependentBernoulli:
         """The same distribution with its batch broadcast to `batch_shape`."""
         return IndependentBernoulli(self.logits.expand(*batch_shape, *self.event_shape), len(self.event_shape))

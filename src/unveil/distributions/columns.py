@@ -39,6 +39,10 @@ class PositiveNormal(Distribution):
         squares = ((logarithm - self.loc) / self.scale).square()
         return -0.5 * squares - self.log_scale - ROOT - logarithm
 
+    def entropy(self) -> Tensor:
+        """(*batch) nats."""
+        return self.loc + self.log_scale + ROOT + 0.5
+
     @property
     def mean(self) -> Tensor:
         """(*batch) exp(mu + s² / 2), at most exp(80)."""
@@ -76,6 +80,10 @@ class TypedColumns(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """(*batch) nats, the sum over columns."""
         return self.log_probs(value).sum(-1)
+
+    def entropies(self) -> Tensor:
+        """(*batch, D) nats of each column by itself; NotImplementedError where a kind of column has none in closed form."""
+        return self._arranged([group.entropy() for group in self.groups])
 
     @property
     def mean(self) -> Tensor:

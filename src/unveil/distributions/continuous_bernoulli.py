@@ -79,6 +79,10 @@ class TiltedUniform(Distribution):
         series = 1 / 12 - square * (1 / 240 - square * (1 / 6048 - square / 172800))
         return torch.where(size < SMALL, series, far**-2 - (torch.exp(-far / 2) / torch.expm1(-far)).square())
 
+    def entropy(self) -> Tensor:
+        """(*batch) nats: minus the log-density, which is linear in x, at the mean."""
+        return -self.log_prob(self.mean)
+
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """(*sample_shape, *batch) by the inverse of the distribution function."""

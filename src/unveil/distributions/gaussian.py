@@ -85,6 +85,10 @@ class DiagonalGaussian(Distribution):
         size = self.event_shape.numel()
         return self._sum(self.log_scale.expand_as(self.loc)) + 0.5 * size * (1 + log(2 * pi))
 
+    def entropies(self) -> Tensor:
+        """(*batch, *event) nats of each variable by itself."""
+        return (self.log_scale + 0.5 * (1 + log(2 * pi))).expand_as(self.loc)
+
     def expand(self, batch_shape: Any, _instance: Any = None) -> DiagonalGaussian:
         """The same distribution with its batch broadcast to `batch_shape`."""
         shape = (*batch_shape, *self.event_shape)

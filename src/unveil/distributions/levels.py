@@ -48,6 +48,10 @@ class LevelCategorical(Distribution):
         levels = torch.arange(self.log_probs.shape[-1], device=self.log_probs.device)
         return (self.log_probs.exp() * (levels - self.mean.unsqueeze(-1)).square()).sum(-1)
 
+    def entropy(self) -> Tensor:
+        """(*batch) nats."""
+        return -(self.log_probs.exp() * self.log_probs).sum(-1)
+
     @torch.no_grad()
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """(*sample_shape, *batch) floats 0..L-1."""
