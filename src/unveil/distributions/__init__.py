@@ -16,6 +16,7 @@ from unveil.distributions.levels import LevelBetaBinomial, LevelCategorical
 from unveil.distributions.logistic import CutLogistic
 from unveil.distributions.mixture import Mixture
 from unveil.distributions.surface import Surface, surface_of
+from unveil.distributions.tabulated import Tabulated, table
 from unveil.distributions.von_mises_fisher import SphericalUniform, SphericalVonMisesFisher
 
 __all__ = [
@@ -44,7 +45,9 @@ __all__ = [
     "SphericalUniform",
     "SphericalVonMisesFisher",
     "Surface",
+    "Tabulated",
     "TiltedUniform",
     "TypedColumns",
     "surface_of",
+    "table",
 ]
