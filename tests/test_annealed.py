@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from helpers import near
 from helpers.annealed import judge_nothing, off_model, repeated, split_of
+from helpers.curved import near
 from test_exact import Affine, model_of
 from torch import nn
 

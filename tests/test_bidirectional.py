@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from helpers import near
 from helpers.annealed import off_model, repeated
+from helpers.curved import near
 from test_exact import Affine, model_of
 from torch import nn
 

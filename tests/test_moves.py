@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from helpers import near
 from helpers.annealed import judge_nothing, off_model, repeated, split_of, tempered
+from helpers.curved import near
 from test_exact import model_of
 
 from unveil.data import LinearGaussian

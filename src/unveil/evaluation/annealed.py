@@ -72,7 +72,7 @@ class Annealed:
     def advice(self) -> list[str]:
         """What a reader of the figures should know."""
         said = self.how.advice()
-        alone = sum(not image.ess >= ALONE for image in self.images)
+        alone = sum(image.ess < min(ALONE, 0.75 * self.how.chains) for image in self.images)
         if self.how.chains == 1:
             said.append("one chain for each image tells nothing of its own error; take 16")
         elif alone:
