@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from unveil.data.columns import check_columns
 from unveil.data.dataset import Dataset, Split, carve
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
-from unveil.errors import DataError
+from unveil.errors import DataError, unknown
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,32 @@ def as_labels(array: Any, count: int, name: str, of: str = "images") -> Tensor:
     return labels.to(torch.int64)
 
 
+def as_factors(array: Any, count: int, name: str, names: Sequence[str] | None = None) -> tuple[Tensor, tuple[str, ...]]:
+    """(N, F) int64 factors, a row for each example, and their F names.
+
+    Args:
+        array: (N, F) integers.
+        count: N, how many examples there are.
+        name: what messages call the data.
+        names: one for each factor; None for 'factor 0', 'factor 1', ...
+
+    Raises:
+        DataError: another number of rows than of examples, values that are no integers, or names that do not fit.
+    """
+    factors = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(_numeric(array, "factors")))
+    factors = factors.detach().cpu()
+    if factors.dim() != 2 or len(factors) != count or factors.shape[1] == 0:
+        raise DataError(
+            f"{name} has {count} examples but factors of shape {tuple(factors.shape)}; give a row of factors for each"
+        )
+    if factors.is_floating_point() and not bool((torch.isfinite(factors) & (factors == factors.round())).all()):
+        raise DataError(f"{name} has factors that are no integers; number the values of each factor 0, 1, 2, ...")
+    named = tuple(f"factor {place}" for place in range(factors.shape[1])) if names is None else tuple(map(str, names))
+    if len(named) != factors.shape[1] or len(set(named)) != len(named):
+        raise DataError(f"{name} has {factors.shape[1]} factors named {', '.join(named)}; give each a name of its own")
+    return factors.to(torch.int64), named
+
+
 def from_arrays(
     values: Any,
     labels: Any = None,
@@ -119,6 +146,9 @@ def from_arrays(
     measure: Measure | None = None,
     levels: int | None = None,
     columns: Sequence[str] | None = None,
+    factors: Any = None,
+    factor_names: Sequence[str] | None = None,
+    ordered: Sequence[str] = (),
 ) -> Dataset:
     """A dataset from one array: a tenth each becomes validation and test, by a permutation that depends on N alone.
 
@@ -131,29 +161,40 @@ def from_arrays(
             1 where there are but zeros and ones.
         columns: where `values` (N, D) are a table, the kind of each column: 'real', 'positive', 'count', 'ordinal:5' or
             'categorical:3'. The measure is then 'columns', and classes are numbered from 0.
+        factors: (N, F) integers that say what each example was made from, or None. No model sees them; the figures of
+            disentanglement do.
+        factor_names: F names for them; None for 'factor 0', 'factor 1', ...
+        ordered: the names of those whose values are in order, as sizes are; the values of the others are classes.
 
     Raises:
         DataError: the arrays contradict each other, or hold what cannot be read.
     """
     stored = as_values(values, name, whole=measure == "count" or columns is not None)
     marks = None if labels is None else as_labels(labels, len(stored), name)
+    known, names = (None, ()) if factors is None else as_factors(factors, len(stored), name, factor_names)
+    for one in ordered:
+        if one not in names:
+            raise unknown("factor", one, names, DataError)
     if columns is not None:
         stored = stored.float()
         check_columns(stored, columns, name)
     reading = reading_for(stored, measure, name, levels) if columns is None else Plain("columns")
     validation, test, train = carve(len(stored), *HELD_OUT)
-    whole = Split("all", stored, marks, torch.arange(len(stored)), reading)
+    whole = Split("all", stored, marks, torch.arange(len(stored)), reading, factors=known)
 
     def part(split: str, rows: Tensor) -> Split:
-        chosen = whole.subset(rows)
-        return Split(split, chosen.values, chosen.labels, chosen.rows, reading)
+        return replace(whole.subset(rows), name=split)
 
     space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
-    return Dataset(name, space, part("train", train), part("validation", validation), part("test", test))
+    parts = (part("train", train), part("validation", validation), part("test", test))
+    return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered))
 
 
 def from_file(path: Path, measure: Measure | None = None) -> Dataset:
     """A dataset from a `.npy` file (values) or a `.npz` file (`x` or `images`, and perhaps `y` or `labels`).
+
+    A `.npz` file may hold `factors` (N, F) as well, and beside them `factor_names` (F,) and `ordered`, the names of those
+    whose values are in order.
 
     Raises:
         DataError: no such file, or one that holds something else. Pickled objects are refused, never loaded.
@@ -172,4 +213,16 @@ def from_file(path: Path, measure: Measure | None = None) -> Dataset:
     if values is None:
         raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; name the array of examples 'x' or 'images'")
     labels = next((arrays[name] for name in ("y", "labels") if name in arrays), None)
-    return from_arrays(values, labels, name=str(path), measure=measure)
+    return from_arrays(
+        values,
+        labels,
+        name=str(path),
+        measure=measure,
+        factors=arrays.get("factors"),
+        factor_names=_names(arrays, "factor_names"),
+        ordered=_names(arrays, "ordered") or (),
+    )
+
+
+def _names(arrays: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    return None if key not in arrays else tuple(map(str, np.atleast_1d(arrays[key]).ravel()))

@@ -32,6 +32,7 @@ class Split:
         reading: how stored values become x.
         context: (N, C) what a conditional model is given, or None.
         labelled: (N,) bool, whose context is known to a semi-supervised model; None for all.
+        factors: (N, F) int64, what each example was made from, where that is known; None else. No model sees them.
     """
 
     name: str
@@ -41,13 +42,14 @@ class Split:
     reading: Reading
     context: Tensor | None = None
     labelled: Tensor | None = None
+    factors: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def subset(self, rows: Tensor) -> Split:
         """The rows at positions `rows` (int64), in that order."""
-        optional = {name: pick(getattr(self, name), rows) for name in ("labels", "context", "labelled")}
+        optional = {name: pick(getattr(self, name), rows) for name in ("labels", "context", "labelled", "factors")}
         return replace(self, values=self.values[rows], rows=self.rows[rows], **optional)  # type: ignore[arg-type]
 
     def sample(self, n: int | None, seed: int) -> Split:
@@ -94,9 +96,9 @@ class Split:
             yield Batch(part.fixed(seed), part.rows, len(self), context=part.context, labelled=part.labelled)
 
     def digest(self) -> bytes:
-        """SHA-256 over shapes, types, values and labels."""
+        """SHA-256 over shapes, types, values, labels and factors; what a split does not have adds nothing."""
         hash = hashlib.sha256()
-        for tensor in (self.values, self.labels):
+        for tensor in (self.values, self.labels, self.factors):
             if tensor is not None:
                 hash.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
                 hash.update(tensor.contiguous().numpy().reshape(-1).view("uint8").data)
@@ -120,6 +122,8 @@ class Dataset:
         test: looked at by `evaluate` alone.
         attribution: whose data they are, and under which licence; empty where unknown.
         loadable: whether `unveil.load(name)` gives them again.
+        factors: names of the columns of each split's factors; empty where these are not known.
+        ordered: which of them have values in order, as sizes do; the values of the others are classes.
     """
 
     name: str
@@ -129,6 +133,8 @@ class Dataset:
     test: Split
     attribution: str = ""
     loadable: bool = False
+    factors: tuple[str, ...] = ()
+    ordered: tuple[str, ...] = ()
     splits: tuple[str, ...] = field(default=("train", "validation", "test"), init=False, repr=False)
 
     def split(self, name: str) -> Split:
@@ -184,9 +190,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the space and every split: the same only for the same values in the same order."""
+        """SHA-256 over the space, every split and names of factors: the same only for the same values in the same order."""
         digests = b"".join(self.split(name).digest() for name in self.splits)
-        return hashlib.sha256(str(self.space).encode() + digests).hexdigest()
+        names = f"{self.factors} {self.ordered}" if self.factors else ""  # nothing, for data that have no factors
+        return hashlib.sha256(str(self.space).encode() + digests + names.encode()).hexdigest()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{len(self.split(name)):,} {name}" for name in self.splits)

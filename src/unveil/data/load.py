@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from unveil.data import digits, mnist
+from unveil.data import digits, mnist, shapes
 from unveil.data.arrays import from_arrays, from_file
 from unveil.data.dataset import Dataset
 from unveil.data.space import MEANING, Measure
@@ -25,6 +25,7 @@ def _linear_gaussian(folder: Path | None, measure: Measure | None) -> Dataset:
 NAMED: dict[str, Callable[[Path | None, Measure | None], Dataset]] = {
     "mnist": mnist.load,
     "digits": lambda folder, measure: digits.load(measure),
+    "shapes": lambda folder, measure: shapes.load(measure),
     "linear-gaussian": _linear_gaussian,
 }
 
@@ -39,7 +40,8 @@ def load(
     """Data from a name, a file or arrays.
 
     Args:
-        source: 'mnist', 'digits' or 'linear-gaussian'; a `.npy` or `.npz` file; or an array or tensor (N, *event).
+        source: 'mnist', 'digits', 'shapes' (drawn here from known factors) or 'linear-gaussian'; a `.npy` or `.npz` file;
+            or an array or tensor (N, *event).
         labels: (N,) integers where `source` is an array.
         data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -173,5 +173,5 @@ def load(folder: Path | None = None, measure: Measure | None = None) -> Dataset:
     reading = reading_for(arrays["train images"], measure, "MNIST")
     whole, test = split("train"), split("test")
     validation, train = (whole.subset(rows) for rows in carve(len(whole), VALIDATION))
-    validation = Split("validation", validation.values, validation.labels, validation.rows, reading)
+    validation = replace(validation, name="validation")
     return Dataset("mnist", Space((1, 28, 28), reading.measure), train, validation, test, ATTRIBUTION)
