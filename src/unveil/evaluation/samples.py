@@ -1,0 +1,53 @@
+"""Samples to be judged, drawn and read as the data are that they are compared with, and what a share of them is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from unveil.data import Binarise, Gray, Split
+from unveil.errors import SettingError
+from unveil.evaluation.figure import Figure
+from unveil.models import Model
+
+
+def drawn(model: Model, like: Split, seed: int) -> Tensor:
+    """(N, *event) one sample for each row of `like`, given its context where there is one, float32 on the CPU.
+
+    These are the x that `model.sample(N, like.context, seed=seed)` gives, so that sample i can be drawn again and looked
+    at. Take rows of the training split where the samples are to be held against test images: with the labels of those
+    very images the two sets would not be independent, and their distance a little too small.
+
+    Raises:
+        SettingError: the model makes x of another shape, or numbers that are not finite.
+    """
+    x = model.sample(len(like), like.context, seed=seed).cpu()
+    event = tuple(like.values.shape[1:])
+    if tuple(x.shape[1:]) != event:
+        raise SettingError(f"the model makes x of shape {tuple(x.shape[1:])}, and the data have {event}; match the two")
+    bad = int((~torch.isfinite(x)).flatten(1).any(1).sum())
+    if bad:
+        raise SettingError(f"{bad} of {len(x)} samples hold numbers that are not finite; train the model anew")
+    return x
+
+
+def read_alike(split: Split, x: Tensor) -> Split:
+    """The split in the reading in which samples x come.
+
+    A Bernoulli that was fitted to gray pixels by cross-entropy makes pixels that are 0 or 1. Such samples are to be held
+    against binarised images: gray ones would be told apart from them at a glance, whatever the model has learnt.
+    """
+    if isinstance(split.reading, Gray) and bool(((x == 0) | (x == 1)).all()):
+        return replace(split, reading=Binarise(split.reading.levels))
+    return split
+
+
+def share(count: float, n: int) -> Figure:
+    """The share that `count` of `n` are, with its binomial standard error.
+
+    The error is that of (count + 1) of (n + 2), so that none or all of a few do not pass for certain.
+    """
+    near = (count + 1) / (n + 2)
+    return Figure(count / n, (near * (1 - near) / n) ** 0.5, n, "share")

@@ -1,0 +1,180 @@
+"""The audit of memory: copies are caught, new data are not, and how often that is wrong is what it says."""
+
+import json
+from math import comb
+
+import pytest
+import torch
+
+from unveil.data import Binarise, LinearGaussian, from_arrays
+from unveil.errors import SettingError
+from unveil.evaluation.memory import WORST, _below, _chance, memory
+from unveil.evaluation.nearest import nearest, nearest_other
+from unveil.randomness import generator
+
+
+class Sampler:
+    """A model that gives x by a function of n and seed."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def sample(self, n, context=None, seed=None, mean=False):
+        return self.make(n, seed)
+
+
+def blobs(n, seed):
+    """Gray 12x12 images of four bright spots anywhere, sharp but for their edges."""
+    source = torch.Generator().manual_seed(seed)
+    place = 12 * torch.rand(n, 4, 2, 1, 1, generator=source)
+    size = 1 + torch.rand(n, 4, 1, 1, generator=source)
+    rows, columns = torch.arange(12).view(1, 1, 12, 1), torch.arange(12).view(1, 1, 1, 12)
+    far = ((rows - place[:, :, 0]).square() + (columns - place[:, :, 1]).square()).sqrt()
+    return (255 * torch.sigmoid(6 * (size - far)).amax(1)).to(torch.uint8).unsqueeze(1)
+
+
+def read(values, seed):
+    return Binarise()(values, generator(seed, "fresh"))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return from_arrays(blobs(5_000, 0), name="blobs")
+
+
+def fresh(n, seed):
+    return read(blobs(n, 1_000 + seed), seed)
+
+
+def replaying(data, share, rows=None):
+    """A model of which a share of the samples are training images with new noise, of the first `rows` of them."""
+
+    def make(n, seed):
+        x, source = fresh(n, seed), generator(seed, "which")
+        copies = int(share * n)
+        which = torch.randint(0, rows or len(data.train), (copies,), generator=source)
+        x[:copies] = read(data.train.values[which], seed + 1)
+        return x
+
+    return Sampler(make)
+
+
+def test_nearest_neighbours_are_those_of_loops_over_all_pairs(monkeypatch):
+    x, others = torch.randn(23, 2, 3, generator=generator("x")), torch.randn(31, 2, 3, generator=generator("y"))
+    squares = (x.double().unsqueeze(1) - others.double()).square().sum((2, 3))
+    for rows, columns in ((500, 20_000), (7, 11), (5, 4)):
+        monkeypatch.setattr("unveil.evaluation.nearest.ROWS", rows)
+        monkeypatch.setattr("unveil.evaluation.nearest.COLUMNS", columns)
+        distance, place = nearest(x, others)
+        assert torch.equal(place, squares.argmin(1))
+        assert torch.allclose(distance, squares.min(1).values, atol=1e-12)
+        among = (x.double().unsqueeze(1) - x.double()).square().sum((2, 3)).fill_diagonal_(torch.inf)
+        assert torch.allclose(nearest_other(x), among.min(1).values, atol=1e-12)
+
+
+def test_equal_ones_are_at_no_distance_however_far_out_they_lie():
+    x = 1e4 + torch.randn(20, 5, generator=generator("far"))
+    assert nearest(x, x.flip(0))[0].max() == 0
+    assert nearest_other(torch.cat([x, x[:1]]))[[0, 20]].tolist() == [0, 0]
+    assert nearest_other(x).min() > 0
+
+
+def test_the_share_below_is_that_of_held_out_data_whatever_ties_there_are():
+    held = torch.tensor([1, 2, 2, 2, 3] * 40, dtype=torch.float64)  # 1 % of 200 is 2 of the 40 ones
+    threshold, count = _below(torch.tensor([0, 1, 1, 2, 3], dtype=torch.float64), held)
+    assert (threshold, count) == (1, pytest.approx(1 + 2 * 2 / 40))
+    assert _below(held, held)[1] == pytest.approx(2)
+    distinct = torch.arange(300, dtype=torch.float64)
+    assert _below(torch.tensor([1.5, 2.0, 2.5, -1.0]).double(), distinct) == (2, pytest.approx(3))
+
+
+@pytest.mark.parametrize(("n", "count"), [(100, 1), (200, 5), (300, 0)])
+def test_the_chance_is_that_of_a_random_order(n, count):
+    # of n new ones and n held-out ones in a random order, at least `count` new ones come before the r-th held-out one
+    r = n // 100
+    before = [comb(r - 1 + j, j) * comb(n - r + n - j, n - j) / comb(2 * n, n) for j in range(count)]
+    assert _chance(count, n) == pytest.approx(1 - sum(before), rel=1e-9)
+
+
+def test_a_model_that_replays_training_images_with_new_noise_is_caught(data):
+    found = memory(replaying(data, 1.0), data)
+    assert found.near.value > 0.3
+    assert found.near_chance < 1e-12
+    assert found.median.value < found.held_median.value - 10 * found.held_median.stderr
+    assert any("the model has memorised" in line for line in found.advice())
+
+
+def test_a_tenth_of_copies_is_caught_and_the_worst_are_among_them(data):
+    found = memory(replaying(data, 0.1), data)
+    assert found.near_chance < 1e-6
+    assert found.near.value == pytest.approx(0.1 * memory(replaying(data, 1.0), data).near.value + 0.01, abs=0.04)
+    x, known = replaying(data, 0.1).sample(found.n, seed=0), data.train.fixed(0)
+    assert len(found.worst) == WORST
+    assert [pair.distance for pair in found.worst] == sorted(pair.distance for pair in found.worst)
+    for pair in found.worst:
+        assert pair.distance == (x[pair.sample] - known[pair.position]).square().sum()
+        assert pair.row == data.train.rows[pair.position]
+    assert sum(pair.sample < 50 for pair in found.worst) >= 8
+
+
+def test_new_data_are_not_suspected_and_a_healthy_model_at_its_nominal_rate():
+    truth = LinearGaussian.draw(4, 4)
+    near, crowded = [], []
+    for seed in range(300):
+        data = from_arrays(truth.sample(1_500, seed), name="normal")
+        found = memory(Sampler(lambda n, _, seed=seed: truth.sample(n, 10_000 + seed)), data)
+        near.append(found.near_chance)
+        crowded.append(found.crowded_chance)
+    for chances in (torch.tensor(near), torch.tensor(crowded)):
+        for level in (0.05, 0.2):
+            share, error = float((chances <= level).double().mean()), (level * (1 - level) / 300) ** 0.5
+            assert share < level + 4 * error
+    assert float((torch.tensor(near) <= 0.2).double().mean()) > 0.05  # and it is not never
+
+
+def test_new_binary_images_are_near_as_often_as_held_out_ones(data):
+    found = [memory(Sampler(lambda n, _, seed=seed: fresh(n, seed)), data) for seed in range(20)]
+    assert min(one.near_chance for one in found) > 1e-3
+    assert min(one.crowded_chance for one in found) > 1e-3
+    mean = sum(one.near.value for one in found) / 20
+    # all are held against the same threshold, which has the error of one share of 500
+    assert abs(mean - 0.01) < 4 * (0.01 * 0.99 / 500 * (1 + 1 / 20)) ** 0.5
+    assert [one.advice() for one in found] == [[]] * 20
+
+
+def test_a_sampler_that_repeats_itself_is_caught(data):
+    whole = memory(Sampler(lambda n, seed: fresh(n // 2 + 1, seed).repeat(2, 1, 1, 1)[:n]), data)
+    assert whole.repeated.value > 0.95
+    assert whole.held_repeated.value == 0
+    assert any("are equal to another one" in line for line in whole.advice())
+    noisy = memory(Sampler(lambda n, seed: read(blobs(20, 7).repeat(n // 20 + 1, 1, 1, 1)[:n], seed)), data)
+    assert noisy.crowded_chance < 1e-6
+    assert noisy.crowded.value > 0.2
+    assert len(noisy.advice()) == 1
+
+
+def test_the_report_is_plain_data_and_a_function_of_the_seed(data):
+    found = memory(replaying(data, 0.1), data, n=200)
+    assert (found.n, found.held, found.training, found.measure) == (200, 200, 4_000, "binary")
+    assert memory(replaying(data, 0.1), data, n=200) == found
+    assert json.loads(json.dumps(found.as_dict()))["worst"][0]["sample"] == found.worst[0].sample
+    table = dict(found.table())
+    assert "200 samples and 200 of blobs test against 4,000 training examples, binary" in table["examples"]
+    assert f"training row {found.worst[0].row}" in table["nearest pair"]
+
+
+def test_the_error_of_a_median_is_its_spread():
+    values = torch.randn(400, 500, generator=generator("median"), dtype=torch.float64)
+    from unveil.evaluation.memory import _median
+
+    found = [_median(row) for row in values]
+    spread = torch.tensor([one.value for one in found]).std()
+    assert sum(one.stderr for one in found) / 400 == pytest.approx(float(spread), rel=0.2)
+
+
+def test_what_cannot_be_audited_is_named(data):
+    table = from_arrays(torch.ones(300, 2), name="table", columns=("real", "count"))
+    with pytest.raises(SettingError, match="between which there is no distance"):
+        memory(Sampler(fresh), table)
+    with pytest.raises(SettingError, match="too few to tell what is near"):
+        memory(Sampler(fresh), data, n=99)
