@@ -19,6 +19,20 @@ TRUTH = LinearGaussian(2 * AXES, torch.linspace(-1, 1, 8), NOISE)
 """With orthogonal axes, whose posterior has independent dimensions."""
 
 
+E = 8
+"""Entries of x."""
+
+
+def filled(*values):
+    """Parameters of all entries, one value for each kind."""
+    return torch.cat([torch.full((E,), float(value)) for value in values])
+
+
+def apart(parameters, low, high):
+    """Two sets of parameters whose first entry is far apart."""
+    return [torch.cat([torch.tensor([float(first)]), parameters[1:]]) for first in (low, high)]
+
+
 class Given(Part):
     """A conditional that is a plain function of what it is given."""
 
@@ -60,30 +74,23 @@ def in_memory(model, data, objective=None, path=None, **manifest):
     return Run(model.eval(), objective or Distortion() + Rate(), {"data": {"classes": 0}, **manifest}, path, data)
 
 
-def self_made(made_by, head=None, low=None, high=None, measure="real", n=1_500, codes=2, levels=256, columns=()):
-    """A run whose data were drawn from `made_by`, read by a model with `head`: right where the two are the same.
+def self_made(made_by, low, high, measure="real", n=1_500, codes=2, levels=256, columns=()):
+    """A run whose data were drawn from its own likelihood, hence a right one; `likelihood.function` may be replaced.
 
     z is one of two codes, which the first entry of x gives away; the parameters are `low` for one and `high` for the other.
     """
     book = Codebook(codes, 1)
     book.table.copy_(torch.linspace(-1, 1, codes)[:, None])
-    source = torch.Generator().manual_seed(1)
-    z = torch.randint(0, 2, (3 * n, 1), generator=source).float() * 2 - 1
-
-    def parameters(z):
-        share = (z[..., 0, :] + 1) / 2
-        return (1 - share) * low + share * high
-
+    z = torch.randint(0, 2, (3 * n, 1, 1), generator=torch.Generator().manual_seed(1)).float() * 2 - 1
+    likelihood = between(made_by, low, high)
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        x = made_by(parameters(z[:, None])).sample()
-        normalised = made_by.normalised if head is None else head.normalised
+        x = likelihood(z).sample()
     order = x[:, 0].sort().values
     cut = (order[:-1] + order[1:])[order.diff().argmax()] / 2  # the middle of the widest gap
-    assert ((x[:, 0] > cut) == (z[:, 0] > 0)).all()
-    reading = Plain(measure)
+    assert ((x[:, 0] > cut) == (z[:, 0, 0] > 0)).all()
     parts = [
-        Split(name, x[k * n : (k + 1) * n], None, torch.arange(k * n, (k + 1) * n), reading)
+        Split(name, x[k * n : (k + 1) * n], None, torch.arange(k * n, (k + 1) * n), Plain(measure))
         for k, name in enumerate(("train", "validation", "test"))
     ]
     data = Dataset("made", Space((x.shape[1],), measure, levels, tuple(columns)), *parts)
@@ -91,9 +98,12 @@ def self_made(made_by, head=None, low=None, high=None, measure="real", n=1_500, 
     def chosen(x):
         return book.quantise((x[:, :1] > cut).float()[:, None] * 2 - 1)
 
-    kind = head or made_by
-    model = VAE(UniformCodes(book, 1), Given(chosen), Given(lambda z: kind(parameters(z)), (measure,), normalised))
-    return in_memory(model, data)
+    return in_memory(VAE(UniformCodes(book, 1), Given(chosen), Given(likelihood, (measure,))), data)
+
+
+def between(head, low, high):
+    """A likelihood with parameters `low` where z is -1, and `high` where it is 1."""
+    return lambda z: head((1 - z[..., 0, :]) / 2 * low + (1 + z[..., 0, :]) / 2 * high)
 
 
 def changed(data, split, values):

@@ -34,6 +34,8 @@ MISFIT = 0.03
 one of a scale wrong by a fifth 0.03, and counts under Poisson of twice its variance 0.1."""
 CERTAIN = 5.0
 """Standard errors of a gain, over examples, before it is believed."""
+APART = 1.5
+"""How much more scales of their own must gain than one change for all entries: a tenth would be what 20 bins lose."""
 OUTSIDE = 0.05
 """Share of the mass outside [0, 1] that is no rounding at black and white."""
 HEADS = {
@@ -90,40 +92,33 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
 
     One finding at most: the first of these that holds explains the others.
     """
-    measure = case.data.space.measure
-    found = ranks(case)
+    measure, found = case.data.space.measure, ranks(case)
     n, size = found.u.shape
+    seen = f"{DRAWS} draws for each of n = {n:,} training examples of {size} entries"
+    whole = f"{case.figure} is {float(case.nats['train'].mean()):.4g}"
     if measure == "unit" and case.model.normalised and found.outside > OUTSIDE:
-        yield Finding(
-            "doubtful",
-            "the likelihood puts much of its mass where no gray value is",
-            f"{found.outside:.1%} of p(x|z) lies outside [0, 1], by {DRAWS} draws for each of n = {n:,} training examples "
-            f"of {size} entries",
-            HEADS[measure],
-        )
+        what = "the likelihood puts much of its mass where no gray value is"
+        yield Finding("doubtful", what, f"{found.outside:.1%} of p(x|z) lies outside [0, 1], by {seen}", HEADS[measure])
         return
     together, error = _recalibrated(found.u)
     variances = _variances(found.u)
-    apart = _rescaled(variances, n)
-    needed = case.worth(MISFIT)
-    if apart > needed and apart > 1.5 * together:
+    each, needed = _rescaled(variances, n), case.worth(MISFIT)
+    if each > needed and each > APART * together:
         yield Finding(
             "doubtful",
             "the likelihood has the wrong scale for some entries",
-            f"a scale for each entry would gain {apart:.3g} nats per example ({case.figure} is "
-            f"{float(case.nats['train'].mean()):.4g}); residuals have from {float(variances.min()):.2g} to "
-            f"{float(variances.max()):.2g} times their variance (worst: entries {some(_worst(variances))}), by {DRAWS} "
-            f"draws for each of n = {n:,} training examples of {size} entries",
+            f"a scale for each entry would gain {each:.3g} nats per example ({whole}); residuals have from "
+            f"{float(variances.min()):.2g} to {float(variances.max()):.2g} times their variance (worst: entries "
+            f"{some(_worst(variances))}), by {seen}",
             f"{HEADS[measure]}; or bring all entries to a common scale" if measure == "real" else HEADS[measure],
         )
     elif together > needed and together > CERTAIN * error:
         yield Finding(
             "doubtful",
             f"the likelihood does not fit: {_shape(found.u)}",
-            f"the right shape would gain {together:.3g} ± {error:.2g} nats per example ({case.figure} is "
-            f"{float(case.nats['train'].mean()):.4g}); {sum(_ends(found.u)):.1%} of the values lie beyond all of {DRAWS} draws "
-            f"instead of {2 * END:.1%}, and {_middle(found.u):.1%} in the middle half of them; n = {n:,} training examples of "
-            f"{size} entries",
+            f"the right shape would gain {together:.3g} ± {error:.2g} nats per example ({whole}); {sum(_ends(found.u)):.1%} of "
+            f"the values lie beyond all draws instead of {2 * END:.1%}, and {_middle(found.u):.1%} in the middle half; by "
+            f"{seen}",
             HEADS[measure],
         )
 
