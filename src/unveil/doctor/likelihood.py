@@ -117,7 +117,8 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
             "doubtful",
             f"the likelihood does not fit: {_shape(found.u)}",
             f"the right shape would gain {together:.3g} ± {error:.2g} nats per example ({whole}); "
-            f"{sum(_ends(found.u)):.1%} of x lie beyond all draws instead of {2 * END:.1%}, and {_middle(found.u):.1%} in their middle half; {seen}",
+            f"{sum(_ends(found.u)):.1%} of x lie beyond all draws instead of {2 * END:.1%}, and {_middle(found.u):.1%} in "
+            f"their middle half; {seen}",
             HEADS[measure],
         )
 
