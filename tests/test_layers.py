@@ -23,6 +23,7 @@ ORDER = [
     {"album", "preflight"},
     {"run"},
     {"launch"},
+    {"doctor"},
     {"refit"},
     {"cli"},
 ]

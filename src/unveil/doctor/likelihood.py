@@ -1,0 +1,170 @@
+r"""Whether p(x|z) is the kind of distribution that x has, given the z of its own encoder.
+
+An entry's rank among draws from p(x|z), ties broken by chance, is uniform where the likelihood is right, whatever its kind
+('probability integral transform'). Where ranks have a density h instead, replacing the distribution function F by H(F)
+gains E[log h] nats for each entry, exactly that much where x is continuous and at least that much where it is counted: the
+size of the misfit is in nats.
+
+Source: Dawid 1984, The Prequential Approach; Czado et al. 2009, Predictive Model Assessment for Count Data (ties); Gneiting
+et al. 2007, Probabilistic Forecasts, Calibration and Sharpness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unveil.doctor.case import ROWS, Case
+from unveil.doctor.finding import Finding, some
+from unveil.models import Draw
+
+DRAWS = 39
+"""From p(x|z), among which x has one of 40 ranks."""
+NUMBERS = 10_000_000
+"""Most numbers that are drawn in all; images come in fewer rows."""
+END = 1 / (DRAWS + 1)
+"""Share of x that lies below all draws, and of that above all, where the likelihood is right."""
+BINS = 20
+"""Of ranks: two to a bin."""
+MISFIT = 0.03
+"""Share of the nats, or nats for each entry, that a better likelihood must gain: a Gaussian under Laplace noise loses 0.07,
+one of a scale wrong by a fifth 0.03, and counts under Poisson of twice its variance 0.1."""
+CERTAIN = 5.0
+"""Standard errors of a gain, over examples, before it is believed."""
+APART = 1.5
+"""How much more scales of their own must gain than one change for all entries: a tenth would be what 20 bins lose."""
+OUTSIDE = 0.05
+"""Share of the mass outside [0, 1] that is no rounding at black and white."""
+HEADS = {
+    "real": "take a likelihood with a scale for each entry (Gaussian), or one whose tails are learned (StudentT)",
+    "unit": "take a likelihood of gray values: ContinuousBernoulli, or load as 'levels' for DiscretisedLogistic",
+    "levels": "take a likelihood with more freedom: LogisticMixture, or Levels, which has any distribution",
+    "count": "take NegativeBinomial, which has a variance of its own, in place of Poisson",
+    "binary": "train longer, or give the decoder more width: 0 and 1 have no other likelihood",
+    "columns": "look at the kinds of these columns: skewed ones are 'positive', whole numbers 'count' or 'ordinal'",
+}
+"""What to try where the likelihood of a measure does not fit."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where x falls among draws from its own p(x|z).
+
+    Attributes:
+        u: (n, E) ranks in (0, 1), uniform where the likelihood is right.
+        outside: share of the mass of p(x|z) outside [0, 1].
+    """
+
+    u: Tensor
+    outside: float
+
+
+def ranks(case: Case) -> Ranks:
+    """Ranks of training examples, given one z of their posterior each.
+
+    Where p(x|z) is no likelihood of gray x but of its binarised reading, it is that reading which is ranked.
+    """
+    size = case.data.space.size
+    looks = case.each(lambda draw: _ranked(draw, case.model.normalised), rows=min(ROWS, max(8, NUMBERS // (DRAWS * size))))
+    u, outside = zip(*looks, strict=True)
+    return Ranks(torch.cat(u), float(torch.stack(outside).mean()))
+
+
+def _ranked(draw: Draw, normalised: bool) -> tuple[Tensor, Tensor]:
+    x = draw.batch.x if normalised else torch.bernoulli(draw.batch.x)
+    below, ties, outside = torch.zeros_like(x), torch.zeros_like(x), torch.zeros((), device=x.device)
+    # of the K values of z that a draw holds, one for each example, as often as it counts
+    chosen, place = torch.multinomial(draw.log_mass.T.exp(), 1).flatten(), torch.arange(len(x), device=x.device)
+    for _ in range(DRAWS):
+        simulated = draw.output.sample()[chosen, place]
+        below += simulated < x
+        ties += simulated == x
+        outside += ((simulated < 0) | (simulated > 1)).float().mean() / DRAWS
+    u = (below + (ties + 1) * torch.rand_like(x)) / (DRAWS + 1)
+    return u.flatten(1).cpu(), outside.cpu()
+
+
+def likelihood_misfit(case: Case) -> Iterator[Finding]:
+    """A likelihood that x does not look drawn from: its mass is elsewhere, its scale is shared in vain, its shape is wrong.
+
+    One finding at most: the first of these that holds explains the others.
+    """
+    measure, found = case.data.space.measure, ranks(case)
+    n, size = found.u.shape
+    seen = f"{DRAWS} draws for each of n = {n:,} training examples of {size} entries"
+    whole = f"{case.figure} is {float(case.nats['train'].mean()):.4g}"
+    if measure == "unit" and case.model.normalised and found.outside > OUTSIDE:
+        what = "the likelihood puts much of its mass where no gray value is"
+        yield Finding("doubtful", what, f"{found.outside:.1%} of p(x|z) lies outside [0, 1], by {seen}", HEADS[measure])
+        return
+    together, error = _recalibrated(found.u)
+    variances = _variances(found.u)
+    each, needed = _rescaled(variances, n), case.worth(MISFIT)
+    if each > needed and each > APART * together:
+        yield Finding(
+            "doubtful",
+            "the likelihood has the wrong scale for some entries",
+            f"a scale for each entry would gain {each:.3g} nats per example ({whole}); residuals have from "
+            f"{float(variances.min()):.2g} to {float(variances.max()):.2g} times their variance (worst: entries "
+            f"{some(_worst(variances))}), by {seen}",
+            f"{HEADS[measure]}; or bring all entries to a common scale" if measure == "real" else HEADS[measure],
+        )
+    elif together > needed and together > CERTAIN * error:
+        yield Finding(
+            "doubtful",
+            f"the likelihood does not fit: {_shape(found.u)}",
+            f"the right shape would gain {together:.3g} ± {error:.2g} nats per example ({whole}); "
+            f"{sum(_ends(found.u)):.1%} of x lie beyond all draws instead of {2 * END:.1%}, and {_middle(found.u):.1%} in "
+            f"their middle half; {seen}",
+            HEADS[measure],
+        )
+
+
+def _recalibrated(u: Tensor) -> tuple[float, float]:
+    """Nats per example that the density of the ranks u (n, E) would gain, and the standard error over examples."""
+    n = len(u)
+    bins = (u * BINS).long().clamp(max=BINS - 1)
+    density = bins.flatten().bincount(minlength=BINS).double() * BINS / u.numel()
+    gains = density.clamp(min=1e-300).log()[bins].sum(1)  # an empty bin is never asked for
+    # fitted to these very ranks, the density gains (bins - 1) / 2N nats per entry from nothing
+    chance = (BINS - 1) / (2 * n)
+    return float(gains.mean()) - chance, float(gains.std() / n**0.5) if n > 1 else float("inf")
+
+
+def _variances(u: Tensor) -> Tensor:
+    """(E,) of the normal scores of ranks u (n, E): one where the scale is right, at most 6 where it is far too small."""
+    return torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6)).square().mean(0)
+
+
+def _rescaled(variances: Tensor, n: int) -> float:
+    """Nats per example that a scale for each entry would gain."""
+    gains = 0.5 * (variances - 1 - variances.log())
+    return float((gains - 0.5 / n).sum())
+
+
+def _worst(variances: Tensor) -> Tensor:
+    return (variances.log().abs()).argsort(descending=True)[: max(1, int(((variances - 1).abs() > 0.5).sum()))]
+
+
+def _middle(u: Tensor) -> float:
+    """Share of ranks in the middle half."""
+    return float(((u > 0.25) & (u < 0.75)).double().mean())
+
+
+def _ends(u: Tensor) -> tuple[float, float]:
+    """Shares of ranks below and above all draws."""
+    return float((u < END).double().mean()), float((u > 1 - END).double().mean())
+
+
+def _shape(u: Tensor) -> str:
+    """In words how ranks are not uniform."""
+    low, high = (end / END for end in _ends(u))
+    peaked = _middle(u) > 0.5
+    if min(low, high) > 1.1:
+        return "x has heavier tails and a sharper peak" if peaked else "it is too sure, x varies more"
+    if max(low, high) < 0.9:
+        return "it is too broad, x varies less" if peaked else "x has lighter tails and a flatter peak"
+    return f"it is off to one side, x is more often {'above' if high > low else 'below'} it"

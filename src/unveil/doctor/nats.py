@@ -1,0 +1,91 @@
+"""What -ELBO of each example says: whether training examples were learned by heart, which are unlike all others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from unveil.doctor.case import Case
+from unveil.doctor.finding import Finding, some
+
+CERTAIN = 4.0
+"""Standard errors of a difference of two splits before it is believed: by chance once in 16,000."""
+WORSE, MUCH = 0.1, 0.3
+"""Shares of the nats, or nats for each entry: so much worse on held-out examples is doubtful, and so much is wrong. What a
+VAE leaves between two splits of a few thousand images it was rightly trained on is below a twentieth."""
+FAR = 10.0
+"""Robust deviations beyond which an example is an outlier. The nats of real images are skewed: the worst of 10,000 digits
+lies 7 from the median."""
+NORMAL = 1.4826
+"""What makes the median absolute deviation a standard deviation, for a Gaussian."""
+
+
+def overfitted(case: Case) -> Iterator[Finding]:
+    """Training examples that are much better explained than others, in both held-out splits."""
+    gaps = {name: _gap(case.nats["train"], nats) for name, nats in case.nats.items() if name != "train"}
+    if not gaps or not all(gap > case.worth(WORSE) and gap > CERTAIN * error for gap, error in gaps.values()):
+        return
+    largest = max(gap for gap, _ in gaps.values())
+    yield Finding(
+        "wrong" if largest > case.worth(MUCH) else "doubtful",
+        "the model is over-fitted: it explains training examples much better than others",
+        f"{case.figure} is {_mean(case.nats['train'])} nats on train, and "
+        + ", ".join(
+            f"{_mean(case.nats[name])} on {name} ({gap / error:.0f} σ apart)" for name, (gap, error) in gaps.items()
+        ),
+        "gather more data, take a smaller network, train for fewer epochs, and let validation choose the weights",
+    )
+
+
+def unlike_splits(case: Case) -> Iterator[Finding]:
+    """A test split that is harder or easier than the validation split: one of them is not like the data."""
+    if "test" not in case.nats or "validation" not in case.nats:
+        return
+    gap, error = _gap(case.nats["validation"], case.nats["test"])
+    if abs(gap) > case.worth(WORSE) and abs(gap) > CERTAIN * error:
+        yield Finding(
+            "doubtful",
+            f"the test split is {'harder' if gap > 0 else 'easier'} than the validation split",
+            f"{case.figure} is {_mean(case.nats['test'])} nats on test, and {_mean(case.nats['validation'])} on validation "
+            f"({abs(gap) / error:.0f} σ apart)",
+            "look at where the two come from: they should be drawn alike, or the difference be what is studied",
+        )
+
+
+def _gap(first: Tensor, second: Tensor) -> tuple[float, float]:
+    """By how much the mean of the second is larger, and the standard error of that."""
+    errors = sum(float(part.var() / len(part)) if len(part) > 1 else float("inf") for part in (first, second))
+    return float(second.mean() - first.mean()), errors**0.5
+
+
+def _mean(nats: Tensor) -> str:
+    error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else float("nan")
+    return f"{float(nats.mean()):.4g} ± {error:.2g} (n = {len(nats):,})"
+
+
+def outliers(case: Case) -> Iterator[Finding]:
+    """Examples that the model cannot explain, far beyond all others."""
+    found = []
+    for name, nats in case.nats.items():
+        median = nats.median()
+        deviation = NORMAL * (nats - median).abs().median()
+        if deviation == 0:
+            continue  # half of them are the same, and everything else would be far away
+        distance = (nats - median) / deviation
+        order = torch.argsort(nats, descending=True)
+        far = order[distance[order] > FAR]
+        if len(far):
+            rows = some(case.sample(name).rows[far])
+            found.append(
+                f"{len(far)} of n = {len(nats):,} in {name} (rows {rows} of the source): up to {float(nats[far[0]]):.4g} "
+                f"nats where the median is {float(median):.4g}, {float(distance[far[0]]):.0f} robust deviations away"
+            )
+    if found:
+        yield Finding(
+            "note",
+            "some examples are unlike all others",
+            f"{case.figure} of " + "; ".join(found),
+            "look at these rows: they may be broken, of another kind, or rightly rare",
+        )

@@ -1,0 +1,175 @@
+"""The first tensor that is not finite: one training step's forward pass under watch, then its backward pass.
+
+Hooks on every module see what goes in and what comes out, in the order of time. What is computed between modules, the
+densities and the loss, is in the draw; what the backward pass makes is in the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from unveil.data import Batch
+from unveil.models import Draw
+from unveil.objectives import MODEL
+from unveil.training.step import Step
+
+NOWHERE = torch.zeros(0, dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where the first tensor that is not finite was seen.
+
+    Attributes:
+        module: path of the module, as in `model.posterior.network`; empty for what no module makes.
+        tensor: which of its tensors, in words.
+        rows: (R,) int64, positions in the batch to which the entries belong; empty where they belong to none.
+    """
+
+    module: str
+    tensor: str
+    rows: Tensor
+
+
+def find(step: Step, batch: Batch, t: Tensor) -> Spot | None:
+    """The first tensor of one forward and backward pass that is not finite; None where all are.
+
+    The default generators are to be seeded as for the step. Weights and gradients are left as they are, buffers that move
+    in a forward pass in training mode are not.
+
+    Args:
+        step: in the mode in which it is to run.
+        batch: B examples.
+        t: time in epochs.
+    """
+    size = len(batch.x)
+    for name, tensor in [*step.named_parameters(), *step.named_buffers()]:
+        if not _sound(tensor):
+            path, _, own = name.rpartition(".")
+            return Spot(path, f"the weight {own!r}", NOWHERE)
+    if not _sound(batch.x):
+        return Spot("", "x itself", _rows(batch.x, size))
+    with torch.enable_grad():
+        with _watched(step, size) as seen:
+            draw = step.model.draw(batch, step.objective.samples or 1, step.objective.gradient or "pathwise")
+        if seen:
+            return seen[0]
+        with _watched(step, size) as seen:
+            loss = step.objective(draw, step.model, t)
+    losses = {MODEL: loss} if isinstance(loss, Tensor) else dict(loss)
+    if all(map(_sound, losses.values())):
+        return _backward(step, losses)
+    # densities are computed between modules, before any term of the objective sees them
+    within = [Spot("", name, _rows(tensor, size)) for name, tensor in _in_draw(draw) if not _sound(tensor)]
+    names = ((f"the loss of player {name!r}" if len(losses) > 1 else "the loss", one) for name, one in losses.items())
+    return [*within, *seen, *(Spot("", name, _rows(one, size)) for name, one in names if not _sound(one))][0]
+
+
+@contextmanager
+def _watched(step: Step, size: int) -> Iterator[list[Spot]]:
+    """Within, what goes into a module or comes out of it and is not finite is added to the list."""
+    seen: list[Spot] = []
+    with ExitStack() as stack:
+        for name, module in step.named_modules():
+            if name:
+                for hook in _hooks(name, module, size, seen):
+                    stack.callback(hook.remove)
+        yield seen
+
+
+def _hooks(name: str, module: nn.Module, size: int, seen: list[Spot]) -> Iterator[Any]:
+    """Hooks that add to `seen` what goes into this module, or comes out of it, and is not finite."""
+
+    def look(what: str, value: Any) -> None:
+        if not seen:
+            seen.extend(
+                Spot(name, what + (f" ({part})" if part else ""), _rows(tensor, size))
+                for part, tensor in _tensors(value)
+                if not _sound(tensor)
+            )
+
+    def before(module: nn.Module, inputs: Any) -> None:
+        look("the input", inputs)
+
+    def after(module: nn.Module, inputs: Any, output: Any) -> None:
+        look("the output", output)
+
+    yield module.register_forward_pre_hook(before)
+    yield module.register_forward_hook(after)
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """The tensors in what a module is given or gives, by name; those of a draw are looked at elsewhere."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part, name)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _tensors(part, str(key))
+    elif isinstance(value, Distribution):
+        for key, part in vars(value).items():
+            for inner, tensor in _tensors(part, key.lstrip("_")):
+                # minus infinity is the logarithm of no mass, which a component of a mixture may have
+                yield inner, tensor.masked_fill(tensor == -torch.inf, 0) if tensor.is_floating_point() else tensor
+
+
+def _in_draw(draw: Draw) -> Iterator[tuple[str, Tensor]]:
+    """What a draw holds, in the order in which it is computed; log-densities where there are any."""
+    yield from (
+        (f"z{f' of layer {place + 1}' if len(draw.z) > 1 else ''}", z.movedim(1, 0)) for place, z in enumerate(draw.z)
+    )
+    yield from ((f"the {name} of p(x|z)", part) for name, part in _tensors(draw.output))
+    yield "log p(x|z)", draw.log_px.T
+    if draw.rated:
+        yield from (("the KL", kl.T) for kl in draw.kl)
+
+
+def _sound(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
+
+
+def _rows(tensor: Tensor, size: int) -> Tensor:
+    """Which of the batch's B examples entries that are not finite belong to, where the shape tells.
+
+    A module sees (B, ...) or (K B, ...), K draws folded into the batch; a distribution has (K, B, ...).
+    """
+    bad = ~torch.isfinite(tensor)
+    if bad.dim() == 0:
+        return NOWHERE
+    if len(bad) != size and bad.dim() > 1 and bad.shape[1] == size:
+        bad = bad.movedim(1, 0)
+    if len(bad) % size:
+        return NOWHERE
+    bad = bad.flatten(1).any(1) if bad.dim() > 1 else bad
+    return bad.view(-1, size).any(0).nonzero().flatten().cpu()
+
+
+def _backward(step: Step, losses: Mapping[str, Tensor]) -> Spot | None:
+    """The first gradient that is not finite though the loss is, and the examples it comes from."""
+    players, named = step.players(), {id(parameter): name for name, parameter in step.named_parameters()}
+    for player, loss in losses.items():
+        mine = [parameter for parameter in players[player] if parameter.requires_grad]
+        gradients = partial(torch.autograd.grad, inputs=mine, retain_graph=True, allow_unused=True)
+        whole = gradients(loss.mean())
+        bad = [p for p, gradient in zip(mine, whole, strict=True) if gradient is not None and not _sound(gradient)]
+        if bad:
+            rows = [place for place, one in enumerate(loss) if not _all_finite(gradients(one))]
+            path, _, own = named[id(bad[0])].rpartition(".")
+            return Spot(path, f"the gradient of {own!r}", torch.tensor(rows, dtype=torch.int64))
+        if not torch.isfinite(torch.stack([g.float().norm() for g in whole if g is not None]).norm()):
+            return Spot("", "the norm of the gradient", NOWHERE)
+    return None
+
+
+def _all_finite(tensors: Iterable[Tensor | None]) -> bool:
+    return all(tensor is None or _sound(tensor) for tensor in tensors)
