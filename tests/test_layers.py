@@ -24,6 +24,7 @@ ORDER = [
     {"run"},
     {"launch"},
     {"refit"},
+    {"verify"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
