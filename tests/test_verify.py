@@ -17,7 +17,7 @@ from unveil.networks import Mlp
 from unveil.objectives import Distortion, Iwae, Miwae, Rate, ScoreFunction, Term
 from unveil.parts import Gaussian, Head, Isotropic, Net, Poisson, Standard, bounded
 from unveil.training.average import state_of
-from unveil.verify import LAWS, densities, draws, subject, verify
+from unveil.verify import LAWS, densities, draws, prepared, verify
 
 RECIPES = {
     "vae": {},
@@ -146,7 +146,7 @@ def test_the_verdict_is_plain_data_and_says_what_it_is(tiny):
 
 
 def test_what_cannot_be_looked_at_is_refused_in_a_line(tiny):
-    data, model, objective = composed("cvae", tiny)
+    _, model, objective = composed("cvae", tiny)
     with pytest.raises(SettingError, match="hand over data"):
         verify(model, objective)
     with pytest.raises(SettingError, match="'binary' data"):
@@ -159,7 +159,7 @@ def test_the_scores_behind_the_verdict_are_those_of_noise(tiny):
     loud(model)
     scores = []
     for seed in range(12):
-        looked = subject(model, objective, data, seed=seed)
+        looked = prepared(model, objective, data, seed=seed)
         for test in (draws.kl, densities.likelihood, densities.prior, densities.posterior):
             with looked.look(0) as fresh:
                 scores += [gap.value / gap.stderr for gap in test(fresh) if gap.stderr > 1e-6]

@@ -6,15 +6,17 @@ over draws has a z-score, and the chance that a healthy model fails any of them 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 
+from unveil import preflight
 from unveil.data import Dataset
 from unveil.errors import SettingError
 from unveil.models import Model
 from unveil.objectives import Term
-from unveil.preflight import check
 from unveil.run import KNOWN
 from unveil.verify import (
     across,
@@ -31,6 +33,8 @@ from unveil.verify import (
 from unveil.verify.check import Check, Evidence, Law, Verdict, examine
 from unveil.verify.subject import Subject, subject_of
 
+log = logging.getLogger(__name__)
+
 LAWS: tuple[Law, ...] = tuple(
     law
     for module in (draws, bounds, invariance, densities, samples, gradients, across, saving, reading, training)
@@ -38,7 +42,7 @@ LAWS: tuple[Law, ...] = tuple(
 )
 """All that must hold, in the order in which it is looked at."""
 
-__all__ = ["LAWS", "Check", "Evidence", "Law", "Verdict", "subject", "verify"]
+__all__ = ["LAWS", "Check", "Evidence", "Law", "Verdict", "prepared", "verify"]
 
 
 def verify(
@@ -65,9 +69,9 @@ def verify(
         laws: what to look at, all for the default.
 
     Raises:
-        SettingError: model and data do not fit together, or the model needs data to be looked at.
+        SettingError: model, objective and data do not fit together, or the model needs data to be looked at.
     """
-    looked = subject(model, objective, data, seed=seed, parts=parts)
+    looked = prepared(model, objective, data, seed=seed, parts=parts)
     checks = tuple(examine(law, looked) for law in laws)
     return Verdict(
         model=type(model).__name__,
@@ -80,7 +84,7 @@ def verify(
     )
 
 
-def subject(
+def prepared(
     model: Model,
     objective: Term,
     data: Dataset | None = None,
@@ -95,5 +99,12 @@ def subject(
         if not kind.__module__.startswith("torch.") and known.setdefault(kind.__name__, kind) is not kind:
             raise SettingError(f"there is another part named {kind.__name__}; give your class another name")
     looked = subject_of(model, objective, data, seed, known)
-    check(looked.model, looked.data)
+    preflight.check(looked.model, looked.data)
+    try:
+        with looked.look(0) as fresh:
+            fresh.objective(fresh.objective_s("first", 0), fresh.model, torch.tensor(0.0))
+    except SettingError:
+        raise
+    except Exception:
+        log.debug("the objective cannot be asked; the checks tell more", exc_info=True)
     return looked

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from statistics import NormalDist
 from typing import Any, Literal
 
 from torch import Tensor
 
-from unveil.errors import UnveilError
+from unveil.errors import DataError, SettingError, UnveilError
 
 RATE = 5e-4
 """The chance that one look at a healthy model finds a gap in any of a check's numbers, were their means exactly normal."""
+TINY = 1e-30
+"""What is divided by where nothing is allowed."""
 REASON = 200
 """Most letters of a foreign error that a reason quotes."""
 
@@ -143,9 +146,10 @@ def judge(gaps: Sequence[Gap]) -> tuple[Evidence, ...]:
     for gap in gaps:
         allowed = gap.slack + limit * gap.stderr
         size = gap.value if gap.above else abs(gap.value)
-        # written so that what is not a number does not pass
-        found.append(Evidence(gap.what, gap.value, gap.stderr, allowed, gap.n, gap.unit, size <= allowed))
-    return tuple(sorted(found, key=lambda one: one.holds))
+        holds = isfinite(size) and isfinite(allowed) and size <= allowed
+        share = size / (allowed + TINY) if isfinite(size) and isfinite(allowed) else inf
+        found.append((share, Evidence(gap.what, gap.value, gap.stderr, allowed, gap.n, gap.unit, holds)))
+    return tuple(evidence for _, evidence in sorted(found, key=lambda pair: -pair[0]))
 
 
 def examine(law: Law, subject: Any) -> Check:
@@ -157,7 +161,7 @@ def examine(law: Law, subject: Any) -> Check:
         try:
             with subject.look(number) as fresh:
                 evidence = judge(law.test(fresh))
-        except (UnveilError, NotImplementedError) as error:
+        except (NotApplicable, SettingError, DataError, NotImplementedError) as error:
             return Check(law.name, law.must, "not applicable", _first_line(error), (), law.remedy, 0.0)
         except Exception as error:  # a user's part may raise whatever it likes, and that it does is the finding
             reason = f"it raised {type(error).__name__}: {_first_line(error)}"

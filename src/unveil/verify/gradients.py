@@ -39,7 +39,7 @@ def estimators(subject: Subject) -> list[Gap]:
         ("sticking the landing, K = 1", Iwae(1, "sticking"), Iwae(1)),
         (f"doubly reparameterised, K = {SAMPLES}", Iwae(SAMPLES, "dreg"), Iwae(SAMPLES)),
     ]
-    weights = [parameter for parameter in subject.model.parameters() if parameter.requires_grad]
+    weights = _weights(subject)
     gaps, reason = [], ""
     for name, one, other in pairs:
         try:
@@ -49,6 +49,13 @@ def estimators(subject: Subject) -> list[Gap]:
     if not gaps:
         raise NotApplicable(reason)
     return gaps
+
+
+def _weights(subject: Subject) -> Weights:
+    weights = [parameter for parameter in subject.model.parameters() if parameter.requires_grad]
+    if not weights:
+        raise NotApplicable("no weight of the model is trained")
+    return weights
 
 
 def _compared(subject: Subject, name: str, weights: Weights, one: Term, other: Term) -> list[Gap]:
@@ -109,7 +116,7 @@ def slope(subject: Subject) -> list[Gap]:
     if draw.posterior is not None and isinstance(surface_of(draw.posterior), Counted):
         raise NotApplicable("z is counted, and its draws pass a gradient straight through, or none")
     gaps, elbo = [], Distortion() + Rate() if draw.rated else Distortion()
-    weights = [parameter for parameter in subject.model.parameters() if parameter.requires_grad]
+    weights = _weights(subject)
     gaps += _sloped(subject, "the bound" if draw.rated else "the distortion", elbo, weights, MODEL)
     if _claims(subject):
         for player, mine in _players(subject).items():

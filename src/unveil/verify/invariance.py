@@ -35,7 +35,7 @@ def cutting(subject: Subject) -> list[Gap]:
     order = torch.randperm(len(batch.x), generator=subject.generator("order"))
     draw = subject.draw("cut", 0, 2)
     gaps = []
-    for name, rows in {"in another order": order, "cut to three": torch.arange(3)}.items():
+    for name, rows in {"in another order": order, "cut to three": torch.arange(min(3, len(batch.x)))}.items():
         part, z = picked(batch, rows), tuple(layer[:, rows] for layer in draw.z)
         single = len(z) == 1
         subject.reseed("cut", 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unveil.data import Dataset, Plain, Split
-from unveil.errors import DivergedError, UnveilError
+from unveil.errors import DataError, SettingError
 from unveil.models import Draw, Model
 from unveil.objectives import Loss, Term
 from unveil.objectives.term import each
@@ -136,9 +136,7 @@ def rehearsed(subject: Subject) -> Rehearsal:
     if "rehearsal" not in subject.memo:
         try:
             subject.memo["rehearsal"] = _rehearse(subject)
-        except DivergedError as error:
-            subject.memo["rehearsal"] = RuntimeError(str(error))
-        except UnveilError as error:
+        except (SettingError, DataError) as error:
             subject.memo["rehearsal"] = NotApplicable(str(error))
         except Exception as error:
             subject.memo["rehearsal"] = error
