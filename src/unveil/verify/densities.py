@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from unveil.distributions import surface_of
 from unveil.verify.check import Gap, Law, NotApplicable
-from unveil.verify.moves import Density, balance, importance
+from unveil.verify.moves import Density, balance, fitted, importance
 from unveil.verify.subject import Subject
 
 PLACES = 4
@@ -60,9 +60,27 @@ def likelihood(subject: Subject) -> list[Gap]:
                 f"E of score² + curvature of p(x|z), z no. {place}", score**2 / unit**2 + curve / unit**2, 5e-3, "of it"
             )
         )
+    gaps += _whole(subject)
     if not gaps:
-        raise NotApplicable("p(x|z) does not depend on z here, and so has no score in it")
+        raise NotApplicable("p(x|z) does not depend on z here, and x is not of a kind whose density could be summed")
     return gaps
+
+
+@torch.no_grad()
+def _whole(subject: Subject) -> list[Gap]:
+    """E[g(x) / p(x|z)] = 1 for a g fitted to other samples, which knows of constants as a score does not."""
+    z, context = _places(subject)[0]
+    n = POSTERIOR * subject.effort
+
+    def ask(x: Tensor) -> Tensor:
+        return subject.model.decode(z.expand(len(x), *z.shape), _spread(context, len(x))).log_prob(x).double()
+
+    output = subject.model.decode(z.expand(n, *z.shape), _spread(context, n))
+    subject.reseed("whole")
+    x, apart = output.sample(), output.sample()
+    if subject.data.space.measure != "real" and not bool(((x == 0) | (x == 1)).all()):
+        return []
+    return fitted("p(x|z)", x, ask(x), apart, ask)
 
 
 def _places(subject: Subject) -> list[tuple[Tensor, Tensor | None]]:
