@@ -1,7 +1,9 @@
 """`verify` on healthy models: nothing is found in them, whatever the seed, and they stay as they were."""
 
 import json
+import re
 from dataclasses import asdict
+from pathlib import Path
 from statistics import NormalDist
 
 import pytest
@@ -151,6 +153,11 @@ def test_what_cannot_be_looked_at_is_refused_in_a_line(tiny):
         verify(model, objective)
     with pytest.raises(SettingError, match="'binary' data"):
         verify(model, objective, from_arrays(torch.randn(50, 3)))
+
+
+def test_the_page_names_every_law():
+    page = (Path(__file__).parents[1] / "docs" / "verify.md").read_text()
+    assert re.findall(r"^\| `([^`]*)`", page, re.MULTILINE) == [law.name for law in LAWS]
 
 
 def test_the_scores_behind_the_verdict_are_those_of_noise(tiny):

@@ -24,7 +24,7 @@ EVEN = 0.5
 """Share of effective draws that this takes: below it a mean of weights has no error that could be told."""
 WIDTH = 1.5
 """How many times as wide as exact the posterior is that `evaluate` is tried on."""
-IMAGES = 400
+IMAGES = 200
 """Examples that it is tried on."""
 TRIED = (1, 30)
 """K that it is tried with."""

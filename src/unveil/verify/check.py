@@ -187,8 +187,8 @@ class Verdict:
     Attributes:
         model: what the model is made of, by class.
         objective: likewise.
-        data: name of the data that it was looked at with, of which `rows` examples were drawn.
-        rows: training examples used.
+        data: name of the data whose training and validation splits it was looked at with.
+        rows: training examples that were drawn from them.
         seed: of everything random.
         checks: one for each law.
         false_alarm: the chance that any of them fails on a healthy model, over seeds: below 1e-4.

@@ -27,6 +27,10 @@ SAMPLES = 4
 """K of the doubly reparameterised bound."""
 STEP = 0.05
 """Nats that a step along a direction is to change the loss by."""
+DIGITS = 3e-4
+"""Of the loss, by which the step is longer, so that a change is more than its rounding."""
+LEAST = 1e-3
+"""Nats per unit of weights: a slope that is nothing."""
 SHARE = 0.02
 """Of a slope, what a step of that length may be off."""
 
@@ -121,6 +125,8 @@ def slope(subject: Subject) -> list[Gap]:
     if _claims(subject):
         for player, mine in _players(subject).items():
             gaps += _sloped(subject, f"the objective for {player}", subject.objective, mine, player)
+    if not gaps:
+        raise NotApplicable("the bound has no slope here")
     return gaps
 
 
@@ -152,10 +158,13 @@ def _sloped(subject: Subject, name: str, term: Term, weights: Weights, player: s
     rows = []
     for place in range(REPEATS // 2 * subject.effort + 1):
         value = lambda place=place: _value(subject, name, place, term, player)  # noqa: E731
-        _, gradient = _loss_and_gradient(subject, name, place, value, weights)
+        loss, gradient = _loss_and_gradient(subject, name, place, value, weights)
         if not directions:
             directions = [_direction(subject, name, turn, gradient) for turn in range(DIRECTIONS)]
-            lengths = [STEP / (abs(_along(gradient, u)) + 1e-6) for u in directions]
+            slopes = [abs(_along(gradient, u)) for u in directions]
+            if min(slopes) < LEAST:
+                return []
+            lengths = [(STEP + DIGITS * abs(loss)) / slope for slope in slopes]
             continue
         row = []
         for u, length in zip(directions, lengths, strict=True):

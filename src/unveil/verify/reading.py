@@ -10,7 +10,7 @@ from unveil.randomness import reseed
 from unveil.verify.check import Gap, Law, NotApplicable, fact
 from unveil.verify.subject import Subject
 
-ROWS, TIMES = 50, 64
+ROWS, TIMES = 30, 40
 """Examples that are read, and how often."""
 
 
