@@ -23,8 +23,8 @@ ORDER = [
     {"album", "preflight"},
     {"run"},
     {"launch"},
-    {"doctor"},
     {"refit"},
+    {"doctor", "verify"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
