@@ -8,7 +8,8 @@ import torch
 from helpers.runs import SHORT, real_data
 
 import unveil
-from unveil.errors import RunError
+from unveil.errors import RunError, SettingError
+from unveil.evaluation.compare import compare
 from unveil.store import RunFolder
 
 
@@ -34,9 +35,54 @@ def test_evaluation_of_a_folder_that_cannot_be_written_still_answers(tiny, tmp_p
     def refuse(path, content):
         raise RunError(f"{path} cannot be written: Read-only file system")
 
-    monkeypatch.setattr("unveil.run.write_json", refuse)
+    monkeypatch.setattr("unveil.store.tensors.write", refuse)
+    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 20)  # several blocks, so that it is put down on the way
     assert isfinite(run.evaluate(samples=5).nll.value)
-    assert "cannot be written" in caplog.text
+    assert caplog.text.count("cannot be written") == 2
+    with pytest.raises(RunError, match="has not been evaluated"):
+        run.contender()
+
+
+def test_an_evaluation_that_was_stopped_goes_on_in_its_folder(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 20)
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    whole = run.evaluate(samples=5)
+    done = []
+
+    class Stopping:
+        def forecast(self, seconds, before):
+            done.append(before)
+
+        def done(self, images, total):
+            if images > 20 and len(done) == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(samples=5, seed=1, watcher=Stopping())
+    assert (tmp_path / "run" / "partial.json").is_file()
+    again = unveil.open(tmp_path / "run").evaluate(tiny, samples=5, seed=1, watcher=Stopping())
+    assert done[0] == 0
+    assert done[1] >= 20
+    assert again.nll == run.evaluate(samples=5, seed=1).nll != whole.nll
+    assert not list((tmp_path / "run").glob("partial*"))
+
+
+def test_runs_are_compared_by_what_their_evaluations_kept(tiny, tmp_path):
+    runs = [unveil.train(tiny, "vae", out=tmp_path / name, epochs=2, seed=seed) for name, seed in (("a", 0), ("b", 1))]
+    for run in runs:
+        run.evaluate(samples=5)
+    one, other = (run.contender() for run in runs)
+    found = compare([one, other])
+    gap = abs(float(one.values.mean() - other.values.mean()))
+    assert found.differences[0].gap.value == pytest.approx(gap)
+    runs[1].evaluate(samples=5, seed=3)
+    with pytest.raises(SettingError, match="binarisation"):
+        compare([one, runs[1].contender()])
+    with pytest.raises(SettingError, match="has no nil"):
+        runs[1].contender("nil")
+    unveil.train(tiny, "vae", out=tmp_path / "b", resume=True, epochs=2, seed=1)
+    with pytest.raises(RunError, match="has not been evaluated"):
+        unveil.open(tmp_path / "b").contender()
 
 
 @pytest.mark.parametrize("missing", ["spec", "data", "tensors"])
