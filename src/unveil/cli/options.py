@@ -147,7 +147,8 @@ class Evaluate:
         samples: K, draws of z for each image.
         images: how many images, drawn by the seed; without it, all.
         seed: of binarisation, noise and subset.
-        also: sections of the report beside the nats; `--also all` for all of them.
+        also: sections beside the nats: quadrature, annealing, sandwich, gaps, aggregate, latent, factors, samples,
+            memory; or all.
         split: which split of the data.
         data_dir: folder with MNIST's files.
         threads: CPU threads; 0 for as many as torch takes.

@@ -23,8 +23,8 @@ from unveil.distributions.surface import Counted, surface_of
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.weigh import Watcher
 from unveil.evaluation.refinement import Search, log_weights
+from unveil.evaluation.weigh import Watcher
 from unveil.models import VAE, Model
 from unveil.parts import Net
 from unveil.parts.two_stage import Bounded
