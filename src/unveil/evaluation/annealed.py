@@ -123,24 +123,26 @@ def annealed(
     begun, betas = perf_counter(), schedule(temperatures)
     chosen = split.sample(images, seed)
     device = next(model.parameters()).device
-    made, runs = [], []
+    sizes, runs = [], []
     with in_evaluation(model):
         for place, batch in enumerate(chosen.batches(block(chosen.values.shape[1:], chains), seed)):
             batch = batch.to(device)
             path = start(check(model, "annealed importance sampling", batch.context, chains, leapfrogs), batch)
             reseed(seed, "annealed pilot", place, device=device)
-            made.append(pilot(path, betas[1:-1], leapfrogs))
+            moves = pilot(path, betas[1:-1], leapfrogs)
             reseed(seed, "annealed", place, device=device)
-            runs.append(forward(path, betas, made[-1], chains))
+            sizes.append(moves.sizes)
+            runs.append(forward(path, betas, moves, chains))
     log_p, noise, ess = average(torch.cat([run.log_w for run in runs], 1))
     rates = torch.cat([run.acceptance for run in runs], 1)
+    seconds = perf_counter() - begun
     errors = noise.sqrt().tolist() if chains > 1 else [None] * len(chosen)
     found = zip(chosen.rows.tolist(), log_p.tolist(), errors, ess.tolist(), strict=True)
     return Annealed(
         split=split.name,
         fingerprint=chosen.digest().hex(),
         measure=split.reading.measure,
-        how=Annealing.of(path, made, rates, chains, seed, perf_counter() - begun),
+        how=Annealing.of(chains, leapfrogs, path.name, seed, torch.cat(sizes, 1), rates, seconds),
         nll=Figure.over(-log_p, noise=noise if chains > 1 else None),
         ess=Figure.over(ess, "chains"),
         images=tuple(Estimate(*each) for each in found),

@@ -154,7 +154,7 @@ class Annealing:
         seed: of everything random.
         acceptance: share of moves accepted.
         lowest: the same, over all x, at the temperature where it is lowest.
-        sizes: the shortest and the longest leapfrog step, in units of the spread of z at its temperature.
+        sizes: the shortest and the longest leapfrog step, in standard deviations of the start.
         seconds: how long it took.
     """
 
@@ -169,14 +169,15 @@ class Annealing:
     seconds: float
 
     @classmethod
-    def of(cls, path: Path, moves: Sequence[Moves], rates: Tensor, chains: int, seed: int, seconds: float) -> Annealing:
-        """From the moves of each block of images, and the acceptance (T - 1, N) over all of them."""
-        sizes = torch.cat([made.sizes for made in moves], 1)
+    def of(
+        cls, chains: int, leapfrogs: int, start: str, seed: int, sizes: Tensor, rates: Tensor, seconds: float
+    ) -> Annealing:
+        """From the leapfrog steps and the acceptance over all x, (T - 1, N) each."""
         return cls(
             chains=chains,
             temperatures=len(rates) + 1,
-            leapfrogs=moves[0].leapfrogs,
-            start=path.name,
+            leapfrogs=leapfrogs,
+            start=start,
             seed=seed,
             acceptance=Figure.over(rates.mean(0), "of moves"),
             lowest=float(rates.mean(1).min()),

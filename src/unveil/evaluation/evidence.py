@@ -30,8 +30,9 @@ TOLERANCE = 1e-3
 """Nats: a tenth of the last digit that figures are printed to."""
 CONTEXTS = 100
 """A grid is decoded for each distinct context; more than this many are refused."""
-ROUNDING = 2.0**-20
-"""Of log p(x), what float32 may put it wrong by: eight times its last digit, for sums whose parts cancel."""
+ROUNDING, PARTS = 2.0**-20, 10.0
+"""Of log p(x), what float32 may put it wrong by: eight times its last digit, for sums whose parts cancel; they are never
+smaller than some nats."""
 DRAWS = 10_000
 """Of z from the prior, for the box."""
 REACH = 5.0
@@ -105,7 +106,7 @@ def evidence(model: Model, split: Split, *, seed: int = 0, points: int = POINTS,
                 reseed(seed, "quadrature", device=device)
                 grid, known = _begin(images)
                 found = integrate(images, grid, known, points, tolerance)
-                log_p[part], rounding[part] = found.log_p, ROUNDING * found.log_p.abs()
+                log_p[part], rounding[part] = found.log_p, ROUNDING * found.log_p.abs().clamp(min=PARTS)
                 error[part] = found.error + rounding[part]
                 grids.append(found.grid)
                 visited += found.visited
@@ -125,7 +126,7 @@ def _checked(model: Model, context: Tensor | None, points: int, tolerance: float
         )
     if dims not in TILE:
         raise SettingError(f"quadrature needs z of 1 to 3 dimensions, and z here has {dims}; take importance weighting")
-    least = (FIRST * TILE[dims]) ** dims
+    least = (2 * FIRST * TILE[dims]) ** dims  # the first grid has none before it to compare with
     if points < least or not tolerance > 0:
         raise SettingError(
             f"quadrature over {dims} dimensions cannot have {points} points and a tolerance of {tolerance}; "

@@ -21,7 +21,7 @@ from unveil.models import VAE
 
 TILE = {1: 256, 2: 16, 3: 8}
 """Points along one side of a tile, by dimensions: some hundred points in all, enough for a product of matrices."""
-FIRST = 4
+FIRST = 2
 """Tiles along one side of the first grid; each later one has twice as many."""
 OUTER = 8
 """The shell is this fraction of the box, on each side."""

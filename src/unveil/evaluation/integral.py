@@ -1,17 +1,17 @@
 r"""The integral of p(z) p(x|z) over z for many images at once, and an honest error of each.
 
-The error of a sum over equally spaced points is the integrand's spectrum at the frequency 1 / spacing and its multiples. So
-it can be told from coarser sums over some of the same points: those of twice and of four times the spacing, in every shift.
-Their largest departures from the whole sum, in nats, are the changes c2 and c4, and the error of the whole is taken as
+The error of a sum over equally spaced points is the integrand's spectrum at the frequency 1 / spacing and its multiples,
+and that of a sum at twice the spacing is the spectrum at half the frequency, which is larger. So the change between the
+two, which is known, is taken for the error of the finer one. For a smooth integrand, whose spectrum falls exponentially,
+it is many times too large; where there are kinks, as under a decoder of rectified units, three times; at jumps it is about
+right.
 
-.. math:: \max\big(c_4 / 8,\; c_2 r / (1 - 2 r)\big), \quad r = c_2 / c_4
-
-The second is what remains if each halving divides the error by the same number, whatever that is. The first does not rely
-on the ratio of two changes, of which one may be zero by chance: it is one and a half times what remains, for the worst place
-of the points, if the integrand has kinks, as a decoder of rectified units gives it, so that halving divides by four. Where
-it is smooth its spectrum falls exponentially, and the true error is many times smaller than either. Where c4 is above 1/10
-or r above 0.4 the sum has not begun to converge and says little: the larger change is the error. Shifts matter: at a single
-one a narrow peak can lie so that two spacings agree and both are wrong.
+Shifts matter: a narrow peak can lie so that two spacings agree and both are wrong. The change is therefore the largest over
+all shifts that are known: those sums that take every second point, and that over the grid before, whose points lie in the
+middle between. By those that take every fourth point one can tell kinks, of which many can cancel in a change by accident:
+where halving the spacing divides the change by less than 50, no less is stated than an eighth of that to every fourth
+point. Where changes are not small a sum says little, and that to every fourth point is the error. What no sum can tell is a
+peak several times narrower than the spacing beside a broad one; there the encoder is asked.
 
 Source: Trefethen & Weideman 2014, The Exponentially Convergent Trapezoidal Rule, SIAM Review 56(3).
 """
@@ -26,10 +26,10 @@ from torch import Tensor
 
 from unveil.evaluation.grid import Grid, Images, Sums, spread, sums
 
-SETTLED, RATIO = 0.1, 0.4
-"""The change c4 in nats, and the ratio of the two, above which a sum has not begun to converge."""
-KINKS = 8.0
-"""By how much the change c4 is larger than the error of the whole, if that is due to kinks."""
+SETTLED, ROUGH = 0.01, 0.5
+"""Changes in nats, to every second and to every fourth point, above which sums have not begun to converge."""
+FALL, KINKS = 50.0, 8.0
+"""What halving the spacing divides an error by that falls by powers, at most; and what two halvings do, at least."""
 SURPRISE = 1.0
 """Nats by which a density known from elsewhere may exceed the largest on the grid, before a peak was missed."""
 DEPTH = 25.0
@@ -79,7 +79,9 @@ def integrate(images: Images, grid: Grid, known: Tensor, points: int, tolerance:
     """
     found = _refine(images, grid, known, points, tolerance)
     for _ in range(GROWTHS):
-        rows = ((found.beyond > NEGLIGIBLE) & (found.spacing < SETTLED)).nonzero().squeeze(1)
+        # of sums that have not converged a share may be an accident, unless it is most
+        known_share = (found.spacing < SETTLED) | (found.beyond > log(2))
+        rows = ((found.beyond > NEGLIGIBLE) & known_share).nonzero().squeeze(1)
         if not len(rows):
             break
         grid = grid.widened()
@@ -106,12 +108,12 @@ def _better(one: Integrals, rows: Tensor, other: Integrals) -> Integrals:
 def _refine(images: Images, grid: Grid, known: Tensor, points: int, tolerance: float) -> Integrals:
     """On finer and finer grids of one box, each for those images alone that the last was too coarse for."""
     log_p, spacing, beyond = torch.full((3, len(images.x)), torch.nan, dtype=torch.float64)
-    rest, visited = torch.arange(len(images.x)), 0
+    rest, visited, before = torch.arange(len(images.x)), 0, torch.full((len(images.x),), torch.inf, dtype=torch.float64)
     matters = torch.ones(*(grid.tiles,) * grid.dimensions, len(rest), dtype=torch.bool)
     while True:
         last = grid.halved().points > points
         found = sums(images, grid, matters, halves=not last)
-        total, error, change = judge(found, known[rest])
+        total, error, change = judge(found, before - grid.log_cell, known[rest])
         left = grid.tiles**grid.dimensions * exp(-DEPTH)
         log_p[rest], spacing[rest] = total + grid.log_cell, error
         share = (found.shell - total).exp().clamp(max=1 - EPSILON)
@@ -123,10 +125,21 @@ def _refine(images: Images, grid: Grid, known: Tensor, points: int, tolerance: f
         # an image whose sums change much may have a peak between the points that is higher by as much
         matters = spread((found.halves > (total - DEPTH - change).float())[..., coarse], grid.dimensions)
         images, rest, grid = images.subset(coarse), rest[coarse], grid.halved()
+        before = log_p[rest]
 
 
-def judge(found: Sums, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The logarithm of the whole sum, its error by the spacing, and by how much coarser sums differ; (N,) nats each."""
+def judge(found: Sums, before: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a grid's sums are worth.
+
+    Args:
+        found: sums over a grid.
+        before: (N,) what the grid before says that the logarithm of the whole sum is; infinite where there is none.
+        known: (N,) log p(x, z) at some z.
+
+    Returns:
+        (N,) nats each: the logarithm of the whole sum, its error by the spacing, and by how much a peak between the points
+        may be higher than the sum says.
+    """
     dims = found.residues.dim() - 1
     axes = tuple(range(dims))
     total = found.residues.logsumexp(axes)
@@ -134,9 +147,9 @@ def judge(found: Sums, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # a remainder by 4 is twice the first of two digits and the second, and the second is the remainder by 2
     digits = found.residues.reshape(*(2, 2) * dims, -1)
     two = (digits.logsumexp([2 * axis for axis in axes]) + dims * log(2) - total).abs().amax(axes)
-    ratio = two / four
-    error = torch.maximum(four / KINKS, two * ratio / (1 - 2 * ratio))
-    error = torch.where((four < SETTLED) & (ratio < RATIO), error, torch.maximum(two, four))
+    error = torch.maximum(two, (before - total).abs())
+    error = torch.where(error > four / FALL, torch.maximum(error, four / KINKS), error)
+    error = torch.where((error < SETTLED) & (four < ROUGH), error, torch.maximum(error, four))
     missed = known - found.peak
     error = torch.where(missed > SURPRISE, torch.maximum(error, missed), error)
     return total, error, torch.maximum(four, missed)

@@ -28,10 +28,12 @@ JITTER = 0.2
 """Each move's step is this much longer or shorter at most, by chance: a trajectory of fixed length may be a full circle."""
 PILOTS = 8
 """Chains of a pilot for each image."""
-WAY = 200
+WAY = 100
 """Least number of moves that a pilot makes along the whole path."""
 SETTLING = 20
 """Moves that it makes at the first temperature, until the step it began with is forgotten."""
+SPREAD = 1_000
+"""Draws from p_0 that tell how wide it is."""
 GAIN = 0.5
 """How far the logarithm of a step moves for each unit that the acceptance is off; the first moves go twice as far."""
 
@@ -151,18 +153,18 @@ class Moves:
     """Steps for each of S temperatures. They do not change once they are made.
 
     Attributes:
-        sizes: (S, B) leapfrog steps, in units of `scales`.
-        scales: (S, B, D) how wide z is spread in each dimension.
+        sizes: (S, B) leapfrog steps, in units of `scale`.
+        scale: (D,) or (B, D) standard deviations of p_0, of a sample.
         leapfrogs: steps in one move.
     """
 
     sizes: Tensor
-    scales: Tensor
+    scale: Tensor
     leapfrogs: int
 
     def steps(self, place: int) -> Tensor:
         """(B, D) the steps at temperature number `place`."""
-        return self.sizes[place].unsqueeze(-1) * self.scales[place]
+        return self.sizes[place].unsqueeze(-1) * self.scale
 
 
 def move(path: Path, state: State, beta: float, steps: Tensor, leapfrogs: int) -> tuple[State, Tensor]:
@@ -217,26 +219,22 @@ def pilot(path: Path, betas: Sequence[float], leapfrogs: int) -> Moves:
     r"""Find step sizes for each example and each of the temperatures `betas`, in a run that counts for nothing else.
 
     Chains go along the path once. After every move the step becomes longer where more than `TARGET` were accepted, else
-    shorter, and the spread of the chains in each dimension, averaged over the last temperatures, becomes the scale.
+    shorter; each temperature begins with the step of the one before.
 
     .. math:: \log \epsilon \leftarrow \log \epsilon + \eta (\text{accepted} - 0.7)
 
     It looks at x alone, neither at the chains of the run that counts nor, on simulated data, at the z that x was made from.
     Steps that follow the chains they move depend on z, and then no move leaves f_beta what it is.
     """
-    state = path.draw(PILOTS)
-    spread = path.start.sample(torch.Size([100] if path.start.batch_shape else [100, path.size])).var(0)
-    log_size = torch.full((path.size,), log(0.5))
+    state, log_size, sizes = path.draw(PILOTS), torch.full((path.size,), log(0.5)), []
+    # dimensions of no interest keep this spread on the whole way; one unit for all of z would be too long for a narrow one
+    scale = path.start.sample(torch.Size([SPREAD])).std(0)
     tries = -(-WAY // len(betas))
-    memory = min(0.5, max(0.1, 5 / len(betas)))
-    sizes, scales = [], []
     for place, beta in enumerate(betas):
         for turn in range(tries if place else max(SETTLING, tries)):
-            steps = log_size.exp().to(state.z).unsqueeze(-1) * spread.sqrt()
+            steps = log_size.exp().to(scale).unsqueeze(-1) * scale
             state, rate = move(path, state, beta, steps, leapfrogs)
             gain = GAIN if place or turn >= SETTLING else 2 * GAIN
             log_size = log_size + gain * (rate.mean(0).float() - TARGET)
-        spread = spread.lerp(state.z.var(0), memory)
         sizes.append(log_size.exp())
-        scales.append(spread.sqrt())
-    return Moves(torch.stack(sizes).to(state.z), torch.stack(scales), leapfrogs)
+    return Moves(torch.stack(sizes).to(scale), scale, leapfrogs)
