@@ -19,7 +19,7 @@ QUIET = 0.01
 """Nats below which a dimension says nothing of x: its means then vary by a fiftieth of its own variance. Active units are
 told from others at a hundredth of the prior's (Burda et al. 2016), and between the two there is hardly ever one."""
 EDGE = 0.95 * BOUND / 2
-"""Heads keep log-scales between -6 and 6; the smooth bound lets through next to no gradient from here on."""
+"""Heads keep log-scales between -6 and 6; the smooth bound lets through a tenth of the gradient here."""
 AT_EDGE = 0.01
 """Share of scales at the edge above which they are no accident of a few examples."""
 USED, HARDLY = 0.5, 0.1

@@ -35,7 +35,7 @@ one of a scale wrong by a fifth 0.03, and counts under Poisson of twice its vari
 CERTAIN = 5.0
 """Standard errors of a gain, over examples, before it is believed."""
 APART = 1.5
-"""How much more scales of their own must gain than one change for all entries: a tenth would be what 20 bins lose."""
+"""How much more scales of their own must gain than one change for all entries, of whose gain the bins lose a sixth."""
 OUTSIDE = 0.05
 """Share of the mass outside [0, 1] that is no rounding at black and white."""
 HEADS = {
