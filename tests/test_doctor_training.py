@@ -84,8 +84,10 @@ def test_nothing_is_wrong_with_a_recipe_trained_on_real_data(tmp_path):
         data,
         recipe("vae").given(latent=2, hidden=(32,), kl_warmup=1.0),
         out=tmp_path / "run",
-        epochs=20,
+        epochs=25,
         batch_size=100,
+        average=0.98,
+        learning_rate=1e-2,
         precision="float32",
     )
     assert said(examine_run(unveil.open(tmp_path / "run"), data)) == []

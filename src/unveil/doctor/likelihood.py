@@ -39,7 +39,7 @@ APART = 1.5
 OUTSIDE = 0.05
 """Share of the mass outside [0, 1] that is no rounding at black and white."""
 HEADS = {
-    "real": "take a likelihood with a scale for each entry (Gaussian), or one whose tails are learned (StudentT)",
+    "real": "train until the scale has settled, or let each entry have its own (Gaussian), or learn the tails (StudentT)",
     "unit": "take a likelihood of gray values: ContinuousBernoulli, or load as 'levels' for DiscretisedLogistic",
     "levels": "take a likelihood with more freedom: LogisticMixture, or Levels, which has any distribution",
     "count": "take NegativeBinomial, which has a variance of its own, in place of Poisson",

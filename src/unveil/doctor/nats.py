@@ -81,8 +81,8 @@ def outliers(case: Case) -> Iterator[Finding]:
         if len(far):
             rows = some(case.sample(name).rows[far])
             found.append(
-                f"{len(far)} of n = {len(nats):,} in {name} (rows {rows} of the source): up to {float(nats[far[0]]):.4g} nats "
-                f"where the median is {float(nats.median()):.4g} and no more than {expected:.4g} is to be expected"
+                f"{len(far)} of n = {len(nats):,} in {name} (rows {rows} of the source): up to {float(nats[far[0]]):.4g} "
+                f"nats where the median is {float(nats.median()):.4g} and no more than {expected:.4g} is to be expected"
             )
     if found:
         yield Finding(
