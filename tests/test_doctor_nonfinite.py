@@ -17,6 +17,7 @@ from unveil.networks import Mlp
 from unveil.objectives import Distortion, Rate
 from unveil.parts import Gaussian, Isotropic, Net, Standard
 
+SHY = 2.6
 ODD = 6.0
 """Marks the planted row in its first entry; others stay within 4.5."""
 
@@ -42,6 +43,17 @@ class Trap(nn.Module):
 
     def spoil(self, x, hidden):
         return torch.where(x[:, :1] == ODD, torch.nan, hidden)
+
+
+class Shy(nn.Module):
+    """A decoder that gives no number for z far out."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(2, 3)
+
+    def forward(self, z):
+        return self.last(torch.where(z[:, :1] > SHY, torch.nan, z))
 
 
 class SteepTrap(Trap):
@@ -88,16 +100,16 @@ class Strange(Isotropic):
         return made
 
 
-def model(network, head=None):
+def model(network, head=None, decoder=None):
     torch.manual_seed(0)
-    likelihood = Net(Mlp((2,), (8,), (3,)), head or Isotropic())
+    likelihood = Net(decoder or Mlp((2,), (8,), (3,)), head or Isotropic())
     return VAE(Standard(2), Net(network, Gaussian(2)), likelihood)
 
 
-def trained(path, network, given=None, head=None, **settings):
+def trained(path, network, given=None, head=None, decoder=None, **settings):
     settings = {"epochs": 3, "batch_size": 40, "checkpoint_every": 1, "precision": "float32", **settings}
     torch.manual_seed(0)
-    built = model(network, head)
+    built = model(network, head, decoder)
     return unveil.train(given or data(), model=built, objective=Distortion() + Rate(), out=path, **settings)
 
 
@@ -142,6 +154,17 @@ def test_a_density_that_is_no_number_is_found_between_the_modules(tmp_path):
     found = first_nonfinite(run, run.data)
     assert (found.module, found.tensor) == ("", "log p(x|z)")
     assert found.rows == (int(run.data.train.rows[7]),)
+
+
+def test_a_step_is_taken_again_with_the_very_noise_that_it_had(tmp_path, caplog):
+    """The decoder gives no number for z that are rare: only the noise of the step tells which."""
+    with caplog.at_level(logging.WARNING):
+        run = trained(tmp_path / "run", Mlp((3,), (8,), (4,)), data(None), decoder=Shy(), epochs=6, learning_rate=1e-4)
+    found = first_nonfinite(run, run.data)
+    assert found.exact
+    assert found.step in warned(caplog)
+    assert (found.module, found.tensor) == ("model.likelihood.network.last", "the input")
+    assert 1 <= len(found.rows) <= 3
 
 
 def test_rows_that_are_no_numbers_themselves_are_x(tmp_path):

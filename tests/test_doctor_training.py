@@ -8,6 +8,7 @@ from helpers.doctor import linear_data, linear_run, only, said
 
 import unveil
 from unveil.doctor import examine_run
+from unveil.objectives import Distortion, Rate, Warmup
 from unveil.recipes import recipe
 
 
@@ -60,6 +61,15 @@ def test_a_jump_of_the_training_loss_is_found(tmp_path):
     training[15] += 3
     finding = only(examined(recorded(tmp_path, SETTLED, training)), "doubtful", "the training loss jumped up")
     assert "in epoch 16 of n = 30" in finding.evidence
+
+
+def test_what_a_warm_up_does_to_the_loss_is_no_jump(tmp_path):
+    training = [loss + (3 if epoch >= 5 else 0) for epoch, loss in enumerate(SETTLED)]
+    run = recorded(tmp_path, SETTLED, training)
+    run.objective = Distortion() + Warmup(Rate(), 10.0)
+    assert examined(run) == []
+    run.objective = Distortion() + Warmup(Rate(), 3.0)
+    only(examined(run), "doubtful", "the training loss jumped up")
 
 
 def test_too_few_looks_say_nothing(tmp_path):
