@@ -171,7 +171,7 @@ def test_a_class_that_a_split_lacks_is_doubtful():
 
 
 def test_unbalanced_classes_are_a_note():
-    data = images(labels=np.arange(1_000) % 40 == 0)
+    data = images(3_000, labels=np.arange(3_000) % 40 == 0)
     only(examine_data(data), "note", "very unequal in size")
 
 

@@ -1,5 +1,6 @@
 """What the doctor says of models: nothing of right ones, and of each planted ailment that and nothing else."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -28,7 +29,7 @@ from unveil.doctor import examine_run
 from unveil.errors import SettingError
 from unveil.models import VAE
 from unveil.objectives import Capacity, Distortion, Rate, Warmup
-from unveil.parts import Bernoulli, Gaussian, OneHot, Standard, UniformOneHot
+from unveil.parts import Bernoulli, Columns, Gaussian, Isotropic, Laplace, OneHot, Standard, StudentT, UniformOneHot
 
 MARGINAL = (TRUTH.weight.square().sum(1) + NOISE**2).sqrt()
 """The standard deviation of each entry when nothing is known of z."""
@@ -91,6 +92,19 @@ def test_one_hot_variables_that_say_nothing_are_named():
     assert "variables 1 say" in only(examined(in_memory(model, data)), "note", "1 of 2 variables of z").evidence
 
 
+def test_layers_that_say_nothing_are_named():
+    run = linear_run()
+    whole = run.model.draw
+
+    def layered(batch, samples=1, gradient="pathwise"):
+        draw = whole(batch, samples, gradient)
+        (kl,), (z,) = draw.kl, draw.z
+        return replace(draw, posterior=None, prior=None, z=(z, z), divergences=lambda: (kl, torch.zeros_like(kl)))
+
+    run.model.draw = layered
+    assert only(examined(run), "note", "1 of 2 layers of z say nothing of x").evidence.startswith("layers 1 say")
+
+
 @pytest.mark.parametrize(("log_scale", "words"), [(-5.9, "vanish"), (5.9, "explode")])
 def test_log_variances_of_the_posterior_at_their_bounds(log_scale, words):
     scales = NOISE * (1 - AXES.square().sum(1)).sqrt()
@@ -107,11 +121,23 @@ def test_log_variances_of_the_posterior_at_their_bounds(log_scale, words):
     assert finding.evidence.startswith("100.0%")
 
 
-def test_a_scale_of_the_likelihood_that_vanishes():
-    base = filled(0, log(0.5))
-    base[-1] = -11.9
-    finding = only(examined(self_made(Gaussian(E), *apart(base, -20, 20))), "doubtful", "the likelihood vanishes")
+@pytest.mark.parametrize(
+    ("head", "kinds"),
+    [(Gaussian(E), 0), (Laplace(1), 0), (StudentT(1), 1), (Columns(["real"] * E), 0), (Columns(["positive"] * E), 0)],
+    ids=["gaussian", "laplace", "student", "real", "positive"],
+)
+def test_a_scale_of_the_likelihood_that_vanishes(head, kinds):
+    base = filled(0, 0, *[0] * kinds)
+    base[2 * E - 1] = -24.0
+    measure = head.measures[0]
+    run = self_made(head, *apart(base, -20, 20), measure=measure, columns=head.kinds if measure == "columns" else ())
+    finding = only(examined(run), "doubtful", "the scale of the likelihood vanishes")
     assert finding.evidence.startswith("12.5%")
+
+
+def test_one_scale_for_all_that_explodes():
+    run = self_made(Isotropic(1, 350.0, learned=False), *apart(filled(0), -20_000, 20_000))
+    assert only(examined(run), "doubtful", "the scale of the likelihood explodes").evidence.startswith("100.0%")
 
 
 @pytest.mark.parametrize(("codes", "severity"), [(2, None), (6, "doubtful"), (40, "wrong")])
@@ -131,7 +157,7 @@ def noisier(data, split, factor):
     return changed(data, split, inside + factor * (x - inside))
 
 
-@pytest.mark.parametrize(("factor", "severity"), [(1.3, "doubtful"), (2.0, "wrong")])
+@pytest.mark.parametrize(("factor", "severity"), [(1.2, "doubtful"), (2.0, "wrong")])
 def test_over_fitting_is_found(factor, severity):
     data = noisier(noisier(linear_data(), "validation", factor), "test", factor)
     finding = only(examined(linear_run(data)), severity, "the model is over-fitted")

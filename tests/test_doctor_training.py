@@ -8,6 +8,7 @@ from helpers.doctor import linear_data, linear_run, only, said
 
 import unveil
 from unveil.doctor import examine_run
+from unveil.objectives import Distortion, Rate, Warmup
 from unveil.recipes import recipe
 
 
@@ -62,6 +63,15 @@ def test_a_jump_of_the_training_loss_is_found(tmp_path):
     assert "in epoch 16 of n = 30" in finding.evidence
 
 
+def test_what_a_warm_up_does_to_the_loss_is_no_jump(tmp_path):
+    training = [loss + (3 if epoch >= 5 else 0) for epoch, loss in enumerate(SETTLED)]
+    run = recorded(tmp_path, SETTLED, training)
+    run.objective = Distortion() + Warmup(Rate(), 10.0)
+    assert examined(run) == []
+    run.objective = Distortion() + Warmup(Rate(), 3.0)
+    only(examined(run), "doubtful", "the training loss jumped up")
+
+
 def test_too_few_looks_say_nothing(tmp_path):
     assert examined(recorded(tmp_path, [20.0, 15.0, 12.0])) == []
 
@@ -84,8 +94,10 @@ def test_nothing_is_wrong_with_a_recipe_trained_on_real_data(tmp_path):
         data,
         recipe("vae").given(latent=2, hidden=(32,), kl_warmup=1.0),
         out=tmp_path / "run",
-        epochs=20,
+        epochs=25,
         batch_size=100,
+        average=0.98,
+        learning_rate=1e-2,
         precision="float32",
     )
     assert said(examine_run(unveil.open(tmp_path / "run"), data)) == []

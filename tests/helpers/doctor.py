@@ -86,9 +86,9 @@ def self_made(made_by, low, high, measure="real", n=1_500, codes=2, levels=256, 
     with torch.random.fork_rng():
         torch.manual_seed(2)
         x = likelihood(z).sample()
-    order = x[:, 0].sort().values
-    cut = (order[:-1] + order[1:])[order.diff().argmax()] / 2  # the middle of the widest gap
-    assert ((x[:, 0] > cut) == (z[:, 0, 0] > 0)).all()
+    below, above = x[z[:, 0, 0] < 0, 0].max(), x[z[:, 0, 0] > 0, 0].min()
+    assert below < above
+    cut = (below + above) / 2
     parts = [
         Split(name, x[k * n : (k + 1) * n], None, torch.arange(k * n, (k + 1) * n), Plain(measure))
         for k, name in enumerate(("train", "validation", "test"))

@@ -7,9 +7,18 @@ from math import exp
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent, Laplace, Normal, StudentT
 
-from unveil.distributions import ChosenCodes, CodeSequence, Delta, GumbelOneHot, PositiveNormal, TypedColumns, surface_of
+from unveil.distributions import (
+    ChosenCodes,
+    CodeSequence,
+    Delta,
+    DiagonalGaussian,
+    GumbelOneHot,
+    PositiveNormal,
+    TypedColumns,
+    surface_of,
+)
 from unveil.doctor.case import Case
 from unveil.doctor.finding import Finding, some
 from unveil.models import Draw
@@ -19,9 +28,11 @@ QUIET = 0.01
 """Nats below which a dimension says nothing of x: its means then vary by a fiftieth of its own variance. Active units are
 told from others at a hundredth of the prior's (Burda et al. 2016), and between the two there is hardly ever one."""
 EDGE = 0.95 * BOUND / 2
-"""Heads keep log-scales between -6 and 6; the smooth bound lets through next to no gradient from here on."""
+"""Heads keep log-scales between -6 and 6; the smooth bound lets through a tenth of the gradient here."""
 AT_EDGE = 0.01
 """Share of scales at the edge above which they are no accident of a few examples."""
+SCALED = (DiagonalGaussian, Normal, Laplace, StudentT, PositiveNormal)
+"""Densities of real x whose scale a head bounds."""
 USED, HARDLY = 0.5, 0.1
 """Shares of the codes. With half of them unused a book of half the size would do; with nine tenths it has collapsed."""
 CHOICES = 20
@@ -129,8 +140,6 @@ def posterior_scales(case: Case) -> Iterator[Finding]:
 
 def likelihood_scales(case: Case) -> Iterator[Finding]:
     """Scales of p(x|z) at the end of their range, where it is a density: nats that come from there mean nothing."""
-    if case.data.space.measure not in ("real", "unit", "columns") or not case.model.normalised:
-        return
     parts = [part for part in case.each(lambda draw: _scales(draw.output)) if part is not None]
     if not parts:
         return
@@ -156,14 +165,15 @@ def likelihood_scales(case: Case) -> Iterator[Finding]:
 
 
 def _scales(output: Distribution) -> Tensor | None:
-    """(B, E) log-scales of the entries of p(x|z); None where they have none."""
-    if isinstance(output, TypedColumns):
-        scaled = [group.scale for group in output.groups if isinstance(group, Normal | PositiveNormal)]
-        return torch.cat(scaled, -1)[0].double().log().cpu() if scaled else None
-    try:
-        return output.variance[0].double().log().flatten(1).cpu() / 2
-    except NotImplementedError:
-        return None
+    """(B, E) log-scales of those entries of p(x|z) that have one; None where none has."""
+    parts = output.groups if isinstance(output, TypedColumns) else [output]
+    bases = [part.base_dist if isinstance(part, Independent) else part for part in parts]
+    logs = [
+        base.scale.log().expand(base.batch_shape + base.event_shape)[0].flatten(1).double().cpu()
+        for base in bases
+        if isinstance(base, SCALED)
+    ]
+    return torch.cat(logs, 1) if logs else None
 
 
 def dead_codes(case: Case) -> Iterator[Finding]:

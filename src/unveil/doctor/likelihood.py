@@ -35,11 +35,11 @@ one of a scale wrong by a fifth 0.03, and counts under Poisson of twice its vari
 CERTAIN = 5.0
 """Standard errors of a gain, over examples, before it is believed."""
 APART = 1.5
-"""How much more scales of their own must gain than one change for all entries: a tenth would be what 20 bins lose."""
+"""How much more scales of their own must gain than one change for all entries, of whose gain the bins lose a sixth."""
 OUTSIDE = 0.05
 """Share of the mass outside [0, 1] that is no rounding at black and white."""
 HEADS = {
-    "real": "take a likelihood with a scale for each entry (Gaussian), or one whose tails are learned (StudentT)",
+    "real": "train until the scale has settled, or let each entry have its own (Gaussian), or learn the tails (StudentT)",
     "unit": "take a likelihood of gray values: ContinuousBernoulli, or load as 'levels' for DiscretisedLogistic",
     "levels": "take a likelihood with more freedom: LogisticMixture, or Levels, which has any distribution",
     "count": "take NegativeBinomial, which has a variance of its own, in place of Poisson",

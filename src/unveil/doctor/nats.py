@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import log
 
-import torch
 from torch import Tensor
 
 from unveil.doctor.case import Case
@@ -16,10 +16,12 @@ WORSE, MUCH = 0.1, 0.3
 """Shares of the nats, or nats for each entry: so much worse on held-out examples is doubtful, and so much is wrong. What a
 VAE leaves between two splits of a few thousand images it was rightly trained on is below a twentieth."""
 FAR = 10.0
-"""Robust deviations beyond which an example is an outlier. The nats of real images are skewed: the worst of 10,000 digits
-lies 7 from the median."""
-NORMAL = 1.4826
-"""What makes the median absolute deviation a standard deviation, for a Gaussian."""
+"""Tail scales beyond the largest of n that is to be expected: by chance once in 20,000 splits. What counts is how fast the
+upper quarter thins out, since -log p of x drawn from p itself has a tail that falls exponentially or faster."""
+UPPER, HIGH = 0.75, 0.95
+"""The quantiles between which that is measured; up to a twentieth of the examples may be outliers without harm."""
+ENOUGH = 20
+"""Examples without which there is no such quantile."""
 
 
 def overfitted(case: Case) -> Iterator[Finding]:
@@ -69,18 +71,18 @@ def outliers(case: Case) -> Iterator[Finding]:
     """Examples that the model cannot explain, far beyond all others."""
     found = []
     for name, nats in case.nats.items():
-        median = nats.median()
-        deviation = NORMAL * (nats - median).abs().median()
-        if deviation == 0:
-            continue  # half of them are the same, and everything else would be far away
-        distance = (nats - median) / deviation
-        order = torch.argsort(nats, descending=True)
-        far = order[distance[order] > FAR]
+        if len(nats) < ENOUGH:
+            continue
+        upper, high = (float(nats.quantile(level)) for level in (UPPER, HIGH))
+        scale = (high - upper) / log((1 - UPPER) / (1 - HIGH))
+        expected = high + scale * log((1 - HIGH) * len(nats))
+        order = nats.argsort(descending=True)
+        far = order[nats[order] > expected + FAR * scale] if scale > 0 else order[:0]
         if len(far):
             rows = some(case.sample(name).rows[far])
             found.append(
                 f"{len(far)} of n = {len(nats):,} in {name} (rows {rows} of the source): up to {float(nats[far[0]]):.4g} "
-                f"nats where the median is {float(median):.4g}, {float(distance[far[0]]):.0f} robust deviations away"
+                f"nats where the median is {float(nats.median()):.4g} and no more than {expected:.4g} is to be expected"
             )
     if found:
         yield Finding(

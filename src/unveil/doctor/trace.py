@@ -6,7 +6,7 @@ densities and the loss, is in the draw; what the backward pass makes is in the g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -58,15 +58,15 @@ def find(step: Step, batch: Batch, t: Tensor) -> Spot | None:
     if not _sound(batch.x):
         return Spot("", "x itself", _rows(batch.x, size))
     with torch.enable_grad():
-        with _watched(step, size) as seen:
+        with _watched(step, size) as (seen, gradients):
             draw = step.model.draw(batch, step.objective.samples or 1, step.objective.gradient or "pathwise")
         if seen:
             return seen[0]
-        with _watched(step, size) as seen:
+        with _watched(step, size) as (seen, _):
             loss = step.objective(draw, step.model, t)
     losses = {MODEL: loss} if isinstance(loss, Tensor) else dict(loss)
     if all(map(_sound, losses.values())):
-        return _backward(step, losses)
+        return _backward(step, losses, gradients)
     # densities are computed between modules, before any term of the objective sees them
     within = [Spot("", name, _rows(tensor, size)) for name, tensor in _in_draw(draw) if not _sound(tensor)]
     names = ((f"the loss of player {name!r}" if len(losses) > 1 else "the loss", one) for name, one in losses.items())
@@ -74,36 +74,48 @@ def find(step: Step, batch: Batch, t: Tensor) -> Spot | None:
 
 
 @contextmanager
-def _watched(step: Step, size: int) -> Iterator[list[Spot]]:
-    """Within, what goes into a module or comes out of it and is not finite is added to the list."""
+def _watched(step: Step, size: int) -> Iterator[tuple[list[Spot], list[Spot]]]:
+    """Within, the first thing that goes into a module or comes out of it and is not finite is put into the first list.
+
+    The first gradient of such a thing that is not, whenever the backward pass comes to it, is put into the second.
+    """
     seen: list[Spot] = []
+    gradients: list[Spot] = []
     with ExitStack() as stack:
         for name, module in step.named_modules():
             if name:
-                for hook in _hooks(name, module, size, seen):
+                for hook in _hooks(name, module, size, seen, gradients):
                     stack.callback(hook.remove)
-        yield seen
+        yield seen, gradients
 
 
-def _hooks(name: str, module: nn.Module, size: int, seen: list[Spot]) -> Iterator[Any]:
-    """Hooks that add to `seen` what goes into this module, or comes out of it, and is not finite."""
+def _hooks(name: str, module: nn.Module, size: int, seen: list[Spot], gradients: list[Spot]) -> Iterator[Any]:
+    """Hooks that add to `seen` what goes into this module, or comes out of it, and is not finite; likewise gradients."""
 
     def look(what: str, value: Any) -> None:
-        if not seen:
-            seen.extend(
-                Spot(name, what + (f" ({part})" if part else ""), _rows(tensor, size))
-                for part, tensor in _tensors(value)
-                if not _sound(tensor)
-            )
+        for part, tensor in _tensors(value):
+            if not seen and not _sound(tensor):
+                seen.append(Spot(name, _called(what, part), _rows(tensor, size)))
 
     def before(module: nn.Module, inputs: Any) -> None:
         look("the input", inputs)
 
     def after(module: nn.Module, inputs: Any, output: Any) -> None:
         look("the output", output)
+        for part, tensor in _tensors(output):
+            if tensor.requires_grad:
+                tensor.register_hook(partial(back, part))
+
+    def back(part: str, gradient: Tensor) -> None:
+        if not gradients and not _sound(gradient):
+            gradients.append(Spot(name, _called("the gradient of the output", part), _rows(gradient, size)))
 
     yield module.register_forward_pre_hook(before)
     yield module.register_forward_hook(after)
+
+
+def _called(what: str, part: str) -> str:
+    return f"{what} ({part})" if part else what
 
 
 def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -120,7 +132,7 @@ def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
         for key, part in vars(value).items():
             for inner, tensor in _tensors(part, key.lstrip("_")):
                 # minus infinity is the logarithm of no mass, which a component of a mixture may have
-                yield inner, tensor.masked_fill(tensor == -torch.inf, 0) if tensor.is_floating_point() else tensor
+                yield inner, tensor.masked_fill(tensor == -torch.inf, 0) if (tensor == -torch.inf).any() else tensor
 
 
 def _in_draw(draw: Draw) -> Iterator[tuple[str, Tensor]]:
@@ -154,22 +166,19 @@ def _rows(tensor: Tensor, size: int) -> Tensor:
     return bad.view(-1, size).any(0).nonzero().flatten().cpu()
 
 
-def _backward(step: Step, losses: Mapping[str, Tensor]) -> Spot | None:
-    """The first gradient that is not finite though the loss is, and the examples it comes from."""
+def _backward(step: Step, losses: Mapping[str, Tensor], gradients: list[Spot]) -> Spot | None:
+    """The first gradient that is not finite though the loss is: of what a module gave, else of a weight."""
     players, named = step.players(), {id(parameter): name for name, parameter in step.named_parameters()}
     for player, loss in losses.items():
         mine = [parameter for parameter in players[player] if parameter.requires_grad]
-        gradients = partial(torch.autograd.grad, inputs=mine, retain_graph=True, allow_unused=True)
-        whole = gradients(loss.mean())
-        bad = [p for p, gradient in zip(mine, whole, strict=True) if gradient is not None and not _sound(gradient)]
-        if bad:
-            rows = [place for place, one in enumerate(loss) if not _all_finite(gradients(one))]
-            path, _, own = named[id(bad[0])].rpartition(".")
-            return Spot(path, f"the gradient of {own!r}", torch.tensor(rows, dtype=torch.int64))
-        if not torch.isfinite(torch.stack([g.float().norm() for g in whole if g is not None]).norm()):
+        found = torch.autograd.grad(loss.mean(), mine, retain_graph=True, allow_unused=True)
+        if gradients:
+            return gradients[0]
+        own = [(parameter, gradient) for parameter, gradient in zip(mine, found, strict=True) if gradient is not None]
+        for parameter, gradient in own:
+            if not _sound(gradient):
+                path, _, name = named[id(parameter)].rpartition(".")
+                return Spot(path, f"the gradient of the weight {name!r}", NOWHERE)
+        if own and not _sound(torch.stack([gradient.float().norm() for _, gradient in own]).norm()):
             return Spot("", "the norm of the gradient", NOWHERE)
     return None
-
-
-def _all_finite(tensors: Iterable[Tensor | None]) -> bool:
-    return all(tensor is None or _sound(tensor) for tensor in tensors)

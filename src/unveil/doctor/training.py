@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 
 from unveil.doctor.case import Case
 from unveil.doctor.finding import Finding
@@ -84,15 +84,16 @@ def rose_again(case: Case) -> Iterator[Finding]:
 
 
 def jumps(case: Case) -> Iterator[Finding]:
-    """An epoch that lost much of what those before it had gained."""
+    """An epoch that lost much of what those before it had gained, once no schedule moves the price of the rate any more."""
     given = [(record["epoch"], record.get("neg_elbo", record.get("distortion"))) for record in case.records]
     losses = [(epoch, loss) for epoch, loss in given if loss is not None]
-    if len(losses) < 3:
+    still = _moving(case)
+    steps = [(epoch, before, after) for (start, before), (epoch, after) in pairwise(losses) if start >= still]
+    if not steps:
         return
-    steps = [(epoch, after - before, before, after) for (_, before), (epoch, after) in pairwise(losses)]
-    epoch, jump, before, after = max(steps, key=lambda step: step[1])
+    epoch, before, after = max(steps, key=lambda step: step[2] - step[1])
     gained = losses[0][1] - min(loss for _, loss in losses)
-    if jump > JUMP * gained and jump > case.worth(4 * NOTHING):
+    if after - before > JUMP * gained and after - before > case.worth(4 * NOTHING):
         yield Finding(
             "doubtful",
             "the training loss jumped up",
@@ -100,6 +101,15 @@ def jumps(case: Case) -> Iterator[Finding]:
             f"gained {gained:.4g}",
             "lower the learning rate, warm it up for longer (--warmup), or clip gradients at a smaller norm (--clip)",
         )
+
+
+def _moving(case: Case) -> float:
+    """For how many epochs schedules of the objective move: -ELBO may then rise while the loss falls."""
+    moving = [0.0]
+    for part in case.run.objective.modules():
+        if isinstance(part, Warmup | Capacity):
+            moving.append(inf if isinstance(part, Warmup) and part.cycle else part.epochs)
+    return max(moving)
 
 
 def weight_below_one(case: Case) -> Iterator[Finding]:
