@@ -226,13 +226,23 @@ def test_what_cannot_be_scored_says_why(tiny):
     x = real(TRUTH.sample(40))
     for settings, message in [
         ({"statistic": "typical"}, "did you mean 'typicality'"),
-        ({"fpr": 0.001}, "at least 1/41"),
+        ({"fpr": 0.03}, "from 30 held-out scores; give at least 1/31, or 33"),
         ({"samples": 0}, "at least 1"),
         ({"statistic": "complexity"}, "binary pixels"),
     ]:
         with pytest.raises(SettingError, match=message):
             score(linear(TRUTH), x, x, **{"fpr": 0.1, "samples": 1, **settings})
     with pytest.raises(DataError, match="in the space of the held-out"):
-        score(linear(TRUTH), tiny.test, x)
-    with pytest.raises(SettingError, match="held-out examples have nats that are not finite"):
-        score(linear(TRUTH), x, real(torch.full((40, 6), torch.inf)), fpr=0.1, samples=1)
+        score(linear(TRUTH), tiny.test, x, fpr=0.1)
+    broken, blank = pixels(torch.full((1, 12, 12), -torch.inf)), binary(torch.zeros(40, 1, 12, 12))
+    with pytest.raises(SettingError, match="40 of 40 held-out examples have nats that are not finite"):
+        score(broken, blank, blank, fpr=0.1, samples=1)
+
+
+def test_what_no_float_can_hold_is_the_least_probable_of_all():
+    x = TRUTH.sample(41)
+    x[0] = 1e25
+    found = score(linear(TRUTH), real(x[:1]), real(x[1:]), fpr=0.1, samples=1)
+    assert found.nats.isposinf().all()
+    assert found.flag.all()
+    assert found.p_value.item() == 1 / 31
