@@ -15,8 +15,9 @@ from unveil.errors import DataError, SettingError
 from unveil.evaluation import drawing
 from unveil.evaluation.complexity import code_length
 from unveil.evaluation.conformal import calibrate, p_values
-from unveil.evaluation.measured import measure
+from unveil.evaluation.measured import Measured, measure
 from unveil.evaluation.scoring import score
+from unveil.evaluation.statistic import typicality
 from unveil.networks import Mlp
 from unveil.parts import CrossEntropy, Net, Point
 
@@ -127,6 +128,15 @@ def test_the_centre_of_what_is_typical_lends_nothing_to_the_threshold():
     assert float(exact.min()) < found.centre < float(exact.max())
 
 
+def test_what_is_typical_and_the_threshold_come_from_different_examples():
+    nats = 2.0 ** torch.arange(16, dtype=torch.float64)  # a sum of some tells which
+    fitted = typicality(Measured(real(torch.zeros(16, 1)), 0, "-log p(x)", nats))
+    total = int(fitted.centre * 4)
+    lent = torch.tensor([bool(total >> place & 1) for place in range(16)])
+    assert lent.sum() == 4
+    assert torch.equal(fitted.held.sort().values, (nats[~lent] - fitted.centre).abs().sort().values)
+
+
 PROBABILITIES = torch.full((1, 12, 12), 0.3)
 
 
@@ -187,6 +197,14 @@ def test_scores_are_a_function_of_the_seed_and_the_two_splits_share_no_noise():
 
 def point():
     return small(posterior=Net(Mlp((1, 6, 5), (8,), (3,)), Point(3)))
+
+
+def test_examples_at_the_threshold_are_not_flagged(seeded):
+    same = from_arrays(torch.zeros(300, 1, 6, 5, dtype=torch.uint8))  # without noise in z, every score ties
+    found = score(point(), same.test, same.validation, fpr=0.2, statistic="likelihood")
+    assert (found.score == found.calibration.threshold).all()
+    assert not found.flag.any()
+    assert (found.p_value == 1).all()
 
 
 @pytest.mark.parametrize(
