@@ -63,17 +63,17 @@ def test_the_bootstrap_interval_is_the_one_of_scipy_but_for_the_resamples():
     values = _skewed(60, 3)
     found = bca(values, bootstrap(values[:, None], 100_000, 0)[:, 0], 0.95)
     theirs = stats.bootstrap((values.numpy(),), lambda x, axis: x.mean(axis), n_resamples=100_000, method="BCa", rng=0)
-    # an end moves with the resamples by sqrt(p (1 - p) / R) / density, about 0.012 standard errors at 0.025 and 100,000
+    # a quantile of R resamples moves by sqrt(p (1 - p) / R) / density, the bias moves both ends: 0.02 standard errors
     error = float(values.std() / 60**0.5)
-    assert found == pytest.approx(tuple(theirs.confidence_interval), abs=5 * 0.012 * error * 1.6)
+    assert found == pytest.approx(tuple(theirs.confidence_interval), abs=5 * 0.02 * error)
     percentile = torch.quantile(bootstrap(values[:, None], 100_000, 0)[:, 0], torch.tensor([0.025, 0.975]).double())
-    assert found[0] > percentile[0] + 0.1 * error  # skewed to the right: both ends move that way
-    assert found[1] > percentile[1] + 0.1 * error
+    assert found[0] > percentile[0] + 0.15 * error  # skewed to the right: both ends move that way
+    assert found[1] > percentile[1] + 0.15 * error
 
 
 def _skewed(n, seed):
     source = torch.Generator().manual_seed(seed)
-    return -(torch.rand(n, generator=source, dtype=torch.float64).log() ** 2)
+    return torch.rand(n, generator=source, dtype=torch.float64).log() ** 2
 
 
 def test_intervals_cover_the_true_difference_as_often_as_they_say():
@@ -238,4 +238,4 @@ def test_a_seed_matters_only_where_reading_is_random():
 
 def test_a_record_is_plain_data():
     found = compare([contender("a", A), contender("b", A + _skewed(60, 0))], resamples=100)
-    assert json.loads(json.dumps(asdict(found)))["differences"][0]["better"] == "a"
+    assert json.loads(json.dumps(asdict(found)))["differences"][0]["worse"] == "b"

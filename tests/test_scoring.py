@@ -15,8 +15,9 @@ from unveil.errors import DataError, SettingError
 from unveil.evaluation import drawing
 from unveil.evaluation.complexity import code_length
 from unveil.evaluation.conformal import calibrate, p_values
-from unveil.evaluation.measured import measure
+from unveil.evaluation.measured import Measured, measure
 from unveil.evaluation.scoring import score
+from unveil.evaluation.statistic import typicality
 from unveil.networks import Mlp
 from unveil.parts import CrossEntropy, Net, Point
 
@@ -127,6 +128,15 @@ def test_the_centre_of_what_is_typical_lends_nothing_to_the_threshold():
     assert float(exact.min()) < found.centre < float(exact.max())
 
 
+def test_what_is_typical_and_the_threshold_come_from_different_examples():
+    nats = 2.0 ** torch.arange(16, dtype=torch.float64)  # a sum of some tells which
+    fitted = typicality(Measured(real(torch.zeros(16, 1)), 0, "-log p(x)", nats))
+    total = int(fitted.centre * 4)
+    lent = torch.tensor([bool(total >> place & 1) for place in range(16)])
+    assert lent.sum() == 4
+    assert torch.equal(fitted.held.sort().values, (nats[~lent] - fitted.centre).abs().sort().values)
+
+
 PROBABILITIES = torch.full((1, 12, 12), 0.3)
 
 
@@ -189,6 +199,14 @@ def point():
     return small(posterior=Net(Mlp((1, 6, 5), (8,), (3,)), Point(3)))
 
 
+def test_examples_at_the_threshold_are_not_flagged(seeded):
+    same = from_arrays(torch.zeros(300, 1, 6, 5, dtype=torch.uint8))  # without noise in z, every score ties
+    found = score(point(), same.test, same.validation, fpr=0.2, statistic="likelihood")
+    assert (found.score == found.calibration.threshold).all()
+    assert not found.flag.any()
+    assert (found.p_value == 1).all()
+
+
 @pytest.mark.parametrize(
     ("make", "quantity", "kind"),
     [
@@ -226,13 +244,23 @@ def test_what_cannot_be_scored_says_why(tiny):
     x = real(TRUTH.sample(40))
     for settings, message in [
         ({"statistic": "typical"}, "did you mean 'typicality'"),
-        ({"fpr": 0.001}, "at least 1/41"),
+        ({"fpr": 0.03}, "from 30 held-out scores; give at least 1/31, or 33"),
         ({"samples": 0}, "at least 1"),
         ({"statistic": "complexity"}, "binary pixels"),
     ]:
         with pytest.raises(SettingError, match=message):
             score(linear(TRUTH), x, x, **{"fpr": 0.1, "samples": 1, **settings})
     with pytest.raises(DataError, match="in the space of the held-out"):
-        score(linear(TRUTH), tiny.test, x)
-    with pytest.raises(SettingError, match="held-out examples have nats that are not finite"):
-        score(linear(TRUTH), x, real(torch.full((40, 6), torch.inf)), fpr=0.1, samples=1)
+        score(linear(TRUTH), tiny.test, x, fpr=0.1)
+    broken, blank = pixels(torch.full((1, 12, 12), -torch.inf)), binary(torch.zeros(40, 1, 12, 12))
+    with pytest.raises(SettingError, match="40 of 40 held-out examples have nats that are not finite"):
+        score(broken, blank, blank, fpr=0.1, samples=1)
+
+
+def test_what_no_float_can_hold_is_the_least_probable_of_all():
+    x = TRUTH.sample(41)
+    x[0] = 1e25
+    found = score(linear(TRUTH), real(x[:1]), real(x[1:]), fpr=0.1, samples=1)
+    assert found.nats.isposinf().all()
+    assert found.flag.all()
+    assert found.p_value.item() == 1 / 31

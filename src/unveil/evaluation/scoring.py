@@ -169,7 +169,8 @@ def score(
         split: the examples to judge.
         held_out: examples of the data that trained nothing: `unveil score` takes the validation split.
         statistic: 'typicality', which is two-sided; 'likelihood', the nats themselves; or 'complexity', for binary images.
-        fpr: the share of normal examples that may be flagged, between 1 / (n + 1) and 1 for n held-out ones.
+        fpr: the share of normal examples that may be flagged, between 1 / (n + 1) and 1 for a threshold from n held-out
+            ones: all, of which 'typicality' takes a quarter for its mean.
         samples: K, draws of z for each example.
         seed: of everything random.
         data: the data's name, for the record.
@@ -180,7 +181,8 @@ def score(
     """
     if statistic not in STATISTICS:
         raise unknown("anomaly score", statistic, STATISTICS)
-    allowed(len(held_out), fpr)  # before the work
+    chosen = STATISTICS[statistic]
+    allowed(chosen.left(len(held_out)), fpr)  # before the work
     shapes = [tuple(part.values.shape[1:]) for part in (split, held_out)]
     if split.reading != held_out.reading or shapes[0] != shapes[1]:
         raise DataError(
@@ -192,7 +194,7 @@ def score(
         raise SettingError(
             f"{bad} of {len(held_out):,} held-out examples have nats that are not finite; nothing is typical then"
         )
-    fitted = STATISTICS[statistic](held)
+    fitted = chosen.fit(held)
     calibration = calibrate(fitted.held, fpr)
     new = measure(model, split, samples=samples, seed=seed, purpose="scored")
     if bad := int(new.nats.isnan().sum()):

@@ -59,7 +59,7 @@ def typicality(held: Measured) -> Fitted:
     arXiv:1906.02994, for groups of one example.
     """
     order = torch.randperm(len(held.nats), generator=generator(held.seed, "centre", len(held.nats)))
-    few = max(1, round(CENTRE * len(order)))
+    few = len(order) - _left(len(order))
     centre = float(held.nats[order[:few]].mean())
     return Fitted(
         (held.nats[order[few:]] - centre).abs(),
@@ -67,6 +67,11 @@ def typicality(held: Measured) -> Fitted:
         f"|{held.quantity} - {centre:.2f}|, the mean of {few:,} held-out examples",
         centre,
     )
+
+
+def _left(n: int) -> int:
+    """Of `n` held-out examples, how many are left for the threshold."""
+    return n - max(1, round(CENTRE * n))
 
 
 def complexity(held: Measured) -> Fitted:
@@ -88,9 +93,22 @@ def complexity(held: Measured) -> Fitted:
     return Fitted(of(held), of, f"{held.quantity} - complexity")
 
 
-STATISTICS: dict[str, Callable[[Measured], Fitted]] = {
-    "typicality": typicality,
-    "likelihood": likelihood,
-    "complexity": complexity,
+@dataclass(frozen=True)
+class Statistic:
+    """A kind of score.
+
+    Attributes:
+        fit: measured held-out examples to the score.
+        left: of n held-out examples, how many it leaves for the threshold.
+    """
+
+    fit: Callable[[Measured], Fitted]
+    left: Callable[[int], int] = lambda n: n
+
+
+STATISTICS: dict[str, Statistic] = {
+    "typicality": Statistic(typicality, _left),
+    "likelihood": Statistic(likelihood),
+    "complexity": Statistic(complexity),
 }
 """Every score by its name."""
