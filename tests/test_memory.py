@@ -143,13 +143,13 @@ def test_new_data_are_not_suspected_and_a_healthy_model_at_its_nominal_rate():
     truth = LinearGaussian.draw(4, 4)
     near, copied, crowded = [], [], []
     for seed in range(300):
-        data = from_arrays(truth.sample(1_500, seed), name="normal")
+        data = from_arrays(truth.sample(4_000, seed), name="normal")
         found = memory(Sampler(lambda n, _, seed=seed: truth.sample(n, 10_000 + seed)), data)
         near.append(found.near_chance)
         copied.append(found.copied_chance)
         crowded.append(found.crowded_chance)
     for chances in map(torch.tensor, (near, copied, crowded)):
-        for level in (0.05, 0.2):
+        for level in (0.01, 0.05, 0.2):
             share, error = float((chances <= level).double().mean()), (level * (1 - level) / 300) ** 0.5
             assert share < level + 4 * error
     for chances in map(torch.tensor, (near, copied)):

@@ -107,13 +107,13 @@ class Memory:
         return [
             ("examples", f"{self.n:,} samples and {held} against {self.training:,} training examples, {self.measure}"),
             ("distance to the training set, median", f"{number(self.median)} (held out: {number(self.held_median)})"),
-            ("nearer than 1 % of held out", f"{percent(self.near)}; chance {self.near_chance:.2g}"),
+            ("nearer than 1 % of held out", f"{percent(self.near)}; {chance(self.near_chance)}"),
             (
                 "one of training stands out as for 1 % of held out",
-                f"{percent(self.copied)}; chance {self.copied_chance:.2g}",
+                f"{percent(self.copied)}; {chance(self.copied_chance)}",
             ),
             ("equal to another sample", f"{percent(self.repeated)} (held out: {percent(self.held_repeated)})"),
-            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; chance {self.crowded_chance:.2g}"),
+            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; {chance(self.crowded_chance)}"),
             ("most like a copy", f"sample {worst.sample} of training row {worst.row}, {worst.distance:.4g} apart"),
         ]
 
@@ -149,6 +149,11 @@ class Memory:
 def number(figure: Figure) -> str:
     """A distance with its error."""
     return f"{figure.value:.4g} ± {figure.stderr:.2g}"
+
+
+def chance(value: float) -> str:
+    """A chance, where it is not too small to tell from none."""
+    return f"chance {value:.2g}" if value >= 1e-6 else "chance below 1e-6"
 
 
 def percent(figure: Figure) -> str:
