@@ -5,7 +5,7 @@
 It learns from the training split without validation; each image comes gray or stochastically binarised with equal
 chance, moved by up to two pixels. The weights after the epoch with the best accuracy on the validation split are taken,
 rounded to float16, and only then looked at on the test split. With --write they go to src/unveil/evaluation/, with
-a record of how they were made. About three minutes on 2 cores.
+a record of how they were made. Five minutes on one thread of a busy machine.
 """
 
 from __future__ import annotations

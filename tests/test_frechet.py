@@ -36,6 +36,13 @@ def test_between_gaussians_of_any_direction_it_is_the_published_formula():
     assert float(gaussian_distance((means[1], means[0]), (other, one))) == pytest.approx(float(exact), rel=1e-9)
 
 
+def test_of_features_it_is_that_of_their_means_and_unbiased_covariances():
+    x, y = normals(30, 4, 0, 0.5), normals(23, 4, 1)
+    exact = gaussian_distance((x.mean(0), y.mean(0)), (torch.cov(x.T), torch.cov(y.T)))
+    assert frechet(x, y).distance.value == pytest.approx(float(exact), rel=1e-9)
+    assert frechet(x, y).distance.n == 23
+
+
 @pytest.mark.parametrize("kind", ["full", "constant", "few"])
 def test_it_is_zero_for_the_same_set_in_any_order(kind):
     rows = 1e3 + normals(8 if kind == "few" else 500, 12, 0)

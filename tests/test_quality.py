@@ -12,6 +12,7 @@ from unveil.errors import SettingError
 from unveil.evaluation.classifier import facts
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.quality import TITLES, quality, text
+from unveil.evaluation.samples import share
 from unveil.randomness import generator
 from unveil.recipes import recipe
 
@@ -155,6 +156,14 @@ def test_images_that_the_classifier_does_not_know_are_said_to_be_such(bars):
     found = judged(gray, unlabelled)
     assert found.known is None
     assert any("no labels" in line for line in found.advice())
+
+
+def test_a_share_of_few_is_not_certain():
+    most = share(9, 10)
+    assert (most.value, most.n, most.unit) == (0.9, 10, "share")
+    assert most.stderr == pytest.approx((10 / 12 * 2 / 12 / 10) ** 0.5)
+    assert share(0, 10).value == 0
+    assert share(0, 10).stderr > 0.05
 
 
 def test_other_images_are_refused(digits, tiny):

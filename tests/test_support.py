@@ -67,11 +67,11 @@ def test_samples_of_the_data_s_distribution_have_a_density_of_one_and_a_known_co
 
 
 def test_samples_at_the_mode_are_dense_and_cover_little():
-    found = support(normals(500, 4, 0, scale=0.3), normals(500, 4, 1))
-    assert found.density.value > 1.5
+    found = support(normals(500, 10, 0, scale=0.3), normals(500, 10, 1))
+    assert found.density.value > 3
     assert found.precision.value == 1
-    assert found.coverage.value < 0.5
-    assert found.recall.value < 0.5
+    assert found.coverage.value < 0.7  # 0.97 for samples as good as data
+    assert found.recall.value < 0.05
 
 
 def test_samples_that_are_too_wide_lack_precision_and_not_recall():

@@ -21,8 +21,8 @@ def kernel_distance(samples: Tensor, data: Tensor) -> Figure:
     The U-statistic over all pairs, in float64: unbiased, so that sets of other sizes compare, and around zero where both
     are of one distribution. It sees the first three moments of the features, and nothing beyond.
 
-    The standard error is the jackknife's, each example left out in turn: not too small on average, and up to sqrt(2)
-    times too wide where both sets are of one distribution, where the statistic has no first-order term.
+    The standard error is the jackknife's, each example left out in turn: not too small on average, and about
+    1.5 times too wide where both sets are of one distribution, where the statistic has no first-order term.
 
     Raises:
         SettingError: fewer than 3 examples, or other features on one side.
@@ -46,7 +46,8 @@ def kernel_distance(samples: Tensor, data: Tensor) -> Figure:
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    return (x @ y.mT / x.shape[1] + 1) ** 3
+    linear = (x @ y.mT).div_(x.shape[1]).add_(1)
+    return linear.square().mul_(linear)  # a power is several times slower
 
 
 def _sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,18 +32,19 @@ WORST = 10
 
 @dataclass(frozen=True)
 class Pair:
-    """A sample and the training example nearest to it.
+    """A sample and the training example nearest to it, which it may be a copy of.
 
     Attributes:
         sample: which of `model.sample(n, context, seed=seed)`.
         position: of the example in the training split, and `row` its row in the source.
-        distance: squared, between the two.
+        distance: squared, between the two, and `ratio` its share of the squared distance to the second nearest.
     """
 
     sample: int
     position: int
     row: int
     distance: float
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,17 @@ class Memory:
         threshold: the distance below which 1 % of held-out examples are to the training set.
         near: share of samples below it; 1 % expected where nothing is memorised and samples are as data are.
         near_chance: chance of as large a share if samples were held-out data, not too small.
+        ratio: of the distances to the nearest and to the second nearest training example, below which 1 % of held-out
+            examples are.
+        copied: share of samples below it: those that one training example stands out for. A copy does so though there be
+            noise on it, and however near to each other the examples of its kind are.
+        copied_chance: chance of as large a share if samples were held-out data, not too small.
         median: of the samples' distances to the training set, and `held_median` of the held-out ones'.
         repeated: share of samples that are equal to another one, and `held_repeated` of held-out examples.
         close: the distance below which 1 % of held-out examples are to another one, as many as there are samples.
         crowded: share of samples nearer than that to another one.
         crowded_chance: chance of as large a share if samples were held-out data, not too small.
-        worst: the samples nearest to a training example, nearest first.
+        worst: the samples of the smallest ratio, which are most like copies.
     """
 
     data: str
@@ -78,6 +84,9 @@ class Memory:
     threshold: float
     near: Figure
     near_chance: float
+    ratio: float
+    copied: Figure
+    copied_chance: float
     median: Figure
     held_median: Figure
     repeated: Figure
@@ -94,26 +103,35 @@ class Memory:
     def table(self) -> list[tuple[str, str]]:
         """Name and value of each figure, with its error and what held-out data give."""
         held = f"{self.held:,} of {self.data} {self.split}"
-        nearest = self.worst[0]
+        worst = self.worst[0]
         return [
             ("examples", f"{self.n:,} samples and {held} against {self.training:,} training examples, {self.measure}"),
             ("distance to the training set, median", f"{number(self.median)} (held out: {number(self.held_median)})"),
-            ("nearer than 1 % of held out", f"{percent(self.near)}; chance {self.near_chance:.2g}"),
+            ("nearer than 1 % of held out", f"{percent(self.near)}; {chance(self.near_chance)}"),
+            (
+                "one of training stands out as for 1 % of held out",
+                f"{percent(self.copied)}; {chance(self.copied_chance)}",
+            ),
             ("equal to another sample", f"{percent(self.repeated)} (held out: {percent(self.held_repeated)})"),
-            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; chance {self.crowded_chance:.2g}"),
-            ("nearest pair", f"sample {nearest.sample} and training row {nearest.row}, {nearest.distance:.4g} apart"),
+            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; {chance(self.crowded_chance)}"),
+            ("most like a copy", f"sample {worst.sample} of training row {worst.row}, {worst.distance:.4g} apart"),
         ]
 
     def advice(self) -> list[str]:
         """What the figures suggest, in plain sentences; nothing for a model that neither copies nor repeats itself."""
         said = []
-        if self.near_chance < ALARM:
-            nearest = self.worst[0]
+        worst = self.worst[0]
+        pairs = f"look at the pairs in `worst`, beginning with sample {worst.sample} and training row {worst.row}"
+        if self.copied_chance < ALARM:
             said.append(
-                f"{self.near.value:.1%} of the samples are nearer to a training example than 1 % of held-out data are: "
-                f"look at the nearest pairs, beginning with sample {nearest.sample} and training row {nearest.row}. If "
-                "they are copies, the model has memorised: train it shorter, on more data, or with fewer latent "
-                "dimensions. If not, its samples are simpler than the data, or of the kinds that lie close together"
+                f"for {self.copied.value:.1%} of the samples one training example stands out as it does for 1 % of "
+                f"held-out data, as if they were copies of it: {pairs}. A model that has memorised is to be trained "
+                "shorter, on more data, or with fewer latent dimensions"
+            )
+        elif self.near_chance < ALARM:
+            said.append(
+                f"{self.near.value:.1%} of the samples are nearer to a training example than 1 % of held-out data are, and "
+                f"no one example stands out: they are simpler than the data, or of kinds that lie close together; {pairs}"
             )
         if self.repeated.value - self.held_repeated.value > NEAR:
             said.append(
@@ -133,6 +151,11 @@ def number(figure: Figure) -> str:
     return f"{figure.value:.4g} ± {figure.stderr:.2g}"
 
 
+def chance(value: float) -> str:
+    """A chance, where it is not too small to tell from none."""
+    return f"chance {value:.2g}" if value >= 1e-6 else "chance below 1e-6"
+
+
 def percent(figure: Figure) -> str:
     """A share with its error, in percent."""
     return f"{100 * figure.value:.2f} ± {100 * figure.stderr:.2f} %"
@@ -144,9 +167,10 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
     Everything is read alike, once, as a function of `seed`: binarised data in one fixed binarisation of each image. All of
     the training split is searched, in chunks. A conditional model is given the contexts of random training examples.
 
-    A model that stores examples but puts noise of its own on them is noticed as far as the noise leaves them nearer than
-    the nearest of held-out data; the medians then tell more than the share. Nothing is proved by a small chance: samples
-    that are blurred, or of the simplest kinds alone, lie close to the training set too, which only a look at them tells.
+    Two shares are held against the 1 % of held-out data: of samples that are nearer to the training set, and of samples
+    that are much nearer to one training example than to any other. Both tell of copies; noise on a copy hides it from the
+    first wherever others of its kind are as near, and a twin in the training set hides it from the second. Nothing is
+    proved by the first alone: samples that are blurred, or of the simplest kinds, lie close to the training set too.
 
     Args:
         model: what makes samples, `model.sample(n, context, seed=seed)`.
@@ -157,6 +181,8 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
 
     Raises:
         SettingError: tables of mixed columns, which have no distance, or fewer than 100 examples.
+
+    Source: for the ratio, Gu et al. 2023, On Memorization in Diffusion Models, arXiv:2310.02664.
     """
     if data.space.measure == "columns":
         raise SettingError(f"{data.name} has columns of several kinds, between which there is no distance; audit images")
@@ -166,12 +192,13 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
     x = drawn(model, data.train.sample(count, seed), seed)
     held, train = read_alike(data.split(split).sample(count, seed), x), read_alike(data.train, x)
     known, other = train.fixed(seed), held.fixed(seed)
-    squares, places = nearest(x, known)
-    held_squares = nearest(other, known)[0]
+    (squares, places), (held_squares, _) = nearest(x, known), nearest(other, known)
     among, held_among = nearest_other(x), nearest_other(other)
-    threshold, near = _below(squares, held_squares)
+    ratios, held_ratios = _ratio(squares), _ratio(held_squares)
+    threshold, near = _below(squares[:, 0], held_squares[:, 0])
+    ratio, copied = _below(ratios, held_ratios)
     close, crowded = _below(among, held_among)
-    worst = squares.argsort(stable=True)[:WORST].tolist()
+    worst = [(i, int(places[i, 0])) for i in ratios.argsort(stable=True)[:WORST].tolist()]
     return Memory(
         data=data.name,
         split=held.name,
@@ -184,20 +211,28 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
         threshold=threshold,
         near=share(near, count),
         near_chance=_chance(near, count),
-        median=_median(squares),
-        held_median=_median(held_squares),
+        ratio=ratio,
+        copied=share(copied, count),
+        copied_chance=_chance(copied, count),
+        median=_median(squares[:, 0]),
+        held_median=_median(held_squares[:, 0]),
         repeated=share(int((among == 0).sum()), count),
         held_repeated=share(int((held_among == 0).sum()), count),
         close=close,
         crowded=_of_pairs(share(crowded, count)),
         # the two of a close pair count together: half as many, of half as many
         crowded_chance=_chance(crowded / 2, count / 2),
-        worst=tuple(Pair(i, int(places[i]), int(train.rows[places[i]]), float(squares[i])) for i in worst),
+        worst=tuple(Pair(i, at, int(train.rows[at]), float(squares[i, 0]), float(ratios[i])) for i, at in worst),
     )
 
 
+def _ratio(squares: Tensor) -> Tensor:
+    """(N,) the first of two distances (N, 2) over the second; 1 where both are none, since neither stands out."""
+    return torch.where(squares[:, 1] > 0, squares[:, 0] / squares[:, 1], 1.0)
+
+
 def _below(found: Tensor, held: Tensor) -> tuple[float, float]:
-    """The distance below which a share NEAR of `held` (M,) is, and how many of `found` (N,) are below it.
+    """The value below which a share NEAR of `held` (M,) is, and how many of `found` (N,) are below it.
 
     Distances between binary images are whole numbers, so that many are equal to the threshold: of those the part counts
     that makes it NEAR among the held-out ones.
