@@ -150,6 +150,21 @@ def test_dead_codes_are_counted(codes, severity):
         assert f"2 of {codes} codes are chosen at all, with perplexity 2.0" in finding.evidence
 
 
+def test_codes_that_are_all_chosen_but_hardly_ever_are_as_good_as_dead():
+    run = self_made(Gaussian(E), *apart(filled(0, 0), -20, 20), codes=20)
+    book = run.model.prior.alphabet
+    book.table.copy_(torch.cat([-1 - 1e-5 * torch.arange(10), 1 + 1e-5 * torch.arange(10)])[:, None])
+
+    def rarely(x):
+        turn = (3 * x[:, 1].abs() - 4).clamp(0, 9).floor()
+        return book.quantise((x[:, 0].sign() * (1 + 1e-5 * turn))[:, None, None])
+
+    run.model.posterior.function = rarely
+    used, perplexity = only(examined(run), "doubtful", "codes are dead").evidence.split(" with perplexity ")
+    assert int(used.split()[0]) >= 10
+    assert 2 < float(perplexity.split(",")[0]) < 5
+
+
 def noisier(data, split, factor):
     """The same examples with noise of a larger scale."""
     x = data.split(split).values
@@ -223,13 +238,14 @@ def test_interrupted_training_is_doubtful():
 
 
 def test_an_examination_is_a_function_of_the_seed_and_changes_nothing():
-    run = linear_run(noisier(linear_data(), "test", 1.5))
+    run = linear_run(noisier(linear_data(), "test", 1.5), likelihood=lambda z: likelihood(z, 1.0))
     run.model.train()
     torch.manual_seed(9)
     before = torch.random.get_rng_state()
-    first = examined(run)
+    assert len(first := examined(run)) == 2
     assert torch.equal(torch.random.get_rng_state(), before)
     assert run.model.training
+    torch.manual_seed(10)
     assert first == examined(run)
     assert first != examine_run(run, run.data, seed=1)
 
