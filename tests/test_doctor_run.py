@@ -191,6 +191,14 @@ def test_examples_unlike_all_others_are_named():
     assert {str(int(row)) for row in data.train.rows[[5, 50]]} <= set(finding.evidence.replace(",", " ").split())
 
 
+def test_examples_of_which_the_model_says_no_number_are_named():
+    data = linear_data()
+    data.test.values[9, 0] = 77.0
+    run = linear_run(data, posterior=lambda x: gaussian(posterior(x).mean / (x[:, :1] != 77), posterior(x).scale))
+    finding = only(examined(run), "wrong", "-ELBO of some examples is not finite")
+    assert f"1 of n = 200 in test (rows {int(data.test.rows[9])} of" in finding.evidence
+
+
 def test_weights_that_are_not_finite_are_all_that_is_said():
     run = linear_run()
     with torch.no_grad():

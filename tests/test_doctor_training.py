@@ -95,6 +95,12 @@ def test_nothing_is_wrong_with_recipes_trained_on_digits(name, settings, trainin
     assert said(examine_run(run, digits)) == []
 
 
+def test_nothing_is_wrong_with_a_recipe_trained_on_tiny_images(tiny, tmp_path):
+    settings = {"epochs": 60, "batch_size": 40, "learning_rate": 6e-3, "average": 0.98, "precision": "float32"}
+    run = unveil.train(tiny, recipe("vae").given(latent=1, hidden=(16,), kl_warmup=1.0), out=tmp_path / "run", **settings)
+    assert said(examine_run(run, tiny)) == []
+
+
 def test_nothing_is_wrong_with_a_recipe_trained_on_real_data(tmp_path):
     data = linear_data(3_000)
     run = unveil.train(
