@@ -21,6 +21,10 @@ def reals(n=1_000):
     return from_arrays(SOURCE.normal(size=(n, 6)).astype("f4"))
 
 
+def pairs(n=1_000):
+    return from_arrays(SOURCE.normal(size=(n, 2)).astype("f4"))
+
+
 def counts(n=1_000, most=30):
     return from_arrays(SOURCE.integers(0, most, (n, 20)), measure="count")
 
@@ -84,7 +88,7 @@ def test_rows_of_one_number_are_found():
 
 
 @pytest.mark.parametrize(("copies", "severity"), [(1, "note"), (30, "doubtful")])
-@pytest.mark.parametrize("make", [images, reals, counts])
+@pytest.mark.parametrize("make", [images, reals, pairs, counts])
 def test_copies_within_a_split_are_found(make, copies, severity):
     data = make()
     data.train.values[100 : 100 + copies] = data.train.values[:copies].clone()
@@ -189,5 +193,7 @@ def test_too_few_rows_are_doubtful():
 def test_the_worst_comes_first():
     data = reals()
     data.train.values[:, 4] = 1.5
-    data.test.values[:3] = data.train.values[:3]
-    assert [finding.severity for finding in examine_data(data)] == ["wrong", "doubtful"]
+    data.train.values[1] = data.train.values[0]
+    assert [finding.severity for finding in examine_data(data)] == ["doubtful", "note"]
+    data.test.values[:3] = data.train.values[5:8]
+    assert [finding.severity for finding in examine_data(data)] == ["wrong", "doubtful", "note"]

@@ -150,6 +150,21 @@ def test_dead_codes_are_counted(codes, severity):
         assert f"2 of {codes} codes are chosen at all, with perplexity 2.0" in finding.evidence
 
 
+def test_codes_that_are_all_chosen_but_hardly_ever_are_as_good_as_dead():
+    run = self_made(Gaussian(E), *apart(filled(0, 0), -20, 20), codes=20)
+    book = run.model.prior.alphabet
+    book.table.copy_(torch.cat([-1 - 1e-5 * torch.arange(10), 1 + 1e-5 * torch.arange(10)])[:, None])
+
+    def rarely(x):
+        turn = (3 * x[:, 1].abs() - 4).clamp(0, 9).floor()
+        return book.quantise((x[:, 0].sign() * (1 + 1e-5 * turn))[:, None, None])
+
+    run.model.posterior.function = rarely
+    used, perplexity = only(examined(run), "doubtful", "codes are dead").evidence.split(" with perplexity ")
+    assert int(used.split()[0]) >= 10
+    assert 2 < float(perplexity.split(",")[0]) < 5
+
+
 def noisier(data, split, factor):
     """The same examples with noise of a larger scale."""
     x = data.split(split).values
@@ -174,6 +189,14 @@ def test_examples_unlike_all_others_are_named():
     data.train.values[[5, 50]] += 30 * torch.tensor([1.0, -1, 1, -1, 1, -1, 1, -1])
     finding = only(examined(linear_run(data)), "note", "some examples are unlike all others")
     assert {str(int(row)) for row in data.train.rows[[5, 50]]} <= set(finding.evidence.replace(",", " ").split())
+
+
+def test_examples_of_which_the_model_says_no_number_are_named():
+    data = linear_data()
+    data.test.values[9, 0] = 77.0
+    run = linear_run(data, posterior=lambda x: gaussian(posterior(x).mean / (x[:, :1] != 77), posterior(x).scale))
+    finding = only(examined(run), "wrong", "-ELBO of some examples is not finite")
+    assert f"1 of n = 200 in test (rows {int(data.test.rows[9])} of" in finding.evidence
 
 
 def test_weights_that_are_not_finite_are_all_that_is_said():
@@ -223,13 +246,14 @@ def test_interrupted_training_is_doubtful():
 
 
 def test_an_examination_is_a_function_of_the_seed_and_changes_nothing():
-    run = linear_run(noisier(linear_data(), "test", 1.5))
+    run = linear_run(noisier(linear_data(), "test", 1.5), likelihood=lambda z: likelihood(z, 1.0))
     run.model.train()
     torch.manual_seed(9)
     before = torch.random.get_rng_state()
-    first = examined(run)
+    assert len(first := examined(run)) == 2
     assert torch.equal(torch.random.get_rng_state(), before)
     assert run.model.training
+    torch.manual_seed(10)
     assert first == examined(run)
     assert first != examine_run(run, run.data, seed=1)
 

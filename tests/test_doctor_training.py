@@ -32,8 +32,10 @@ SETTLED = [10 + 5 * exp(-epoch / 3) for epoch in range(30)]
 """Falls and arrives."""
 
 
-def test_a_course_that_falls_and_arrives_is_left_alone(tmp_path):
-    assert said(examined(recorded(tmp_path, SETTLED))) == []
+@pytest.mark.parametrize("losses", [SETTLED, [10 + 20 * exp(-epoch / 8) for epoch in range(30)]], ids=["flat", "slow"])
+def test_a_course_that_falls_and_arrives_is_left_alone(tmp_path, losses):
+    """The second still falls by a quarter of a nat in its last tenth, at an eighth of its mean pace."""
+    assert said(examined(recorded(tmp_path, losses))) == []
 
 
 @pytest.mark.parametrize("epochs", [8, 30])
@@ -49,6 +51,11 @@ def test_a_loss_that_rose_again_is_told_to_stop_earlier(tmp_path):
     losses = [10 + 5 * exp(-epoch / 3) + max(0, epoch - 12) * 0.1 for epoch in range(30)]
     finding = only(examined(recorded(tmp_path, losses, training=SETTLED)), "note", "rose long before training ended")
     assert "after epoch 13 of n = 30" in finding.evidence
+
+
+def test_a_loss_that_rose_just_before_the_end_is_left_alone(tmp_path):
+    losses = [10 + 5 * exp(-epoch / 3) + max(0, epoch - 26) * 0.3 for epoch in range(30)]
+    assert examined(recorded(tmp_path, losses, training=SETTLED)) == []
 
 
 def test_a_flat_course_is_left_alone(tmp_path):
@@ -86,6 +93,12 @@ def test_too_few_looks_say_nothing(tmp_path):
 def test_nothing_is_wrong_with_recipes_trained_on_digits(name, settings, training, digits, tmp_path):
     run = unveil.train(digits, recipe(name).given(**settings), out=tmp_path / "run", precision="float32", **training)
     assert said(examine_run(run, digits)) == []
+
+
+def test_nothing_is_wrong_with_a_recipe_trained_on_tiny_images(tiny, tmp_path):
+    settings = {"epochs": 60, "batch_size": 40, "learning_rate": 6e-3, "average": 0.98, "precision": "float32"}
+    run = unveil.train(tiny, recipe("vae").given(latent=1, hidden=(16,), kl_warmup=1.0), out=tmp_path / "run", **settings)
+    assert said(examine_run(run, tiny)) == []
 
 
 def test_nothing_is_wrong_with_a_recipe_trained_on_real_data(tmp_path):

@@ -54,8 +54,8 @@ def collapsed(case: Case) -> Iterator[Finding]:
             "wrong",
             "the posterior has collapsed: z says nothing of x",
             f"none of {len(nats)} {unit}s of z says more than {float(nats.max()):.2g} nats of x; {total}",
-            "warm the rate up for longer (--model.kl-warmup), or let some of it be free (free-bits-vae); a smaller beta "
-            "and a smaller learning rate help too. If x has no structure, this is as it should be",
+            "train longer, warm the rate up for longer (--model.kl-warmup), or let some of it be free (free-bits-vae); a "
+            "smaller beta and a smaller learning rate help too. If x has no structure, this is as it should be",
         )
         return
     yield Finding(

@@ -31,7 +31,7 @@ BINS = 20
 """Of ranks: two to a bin."""
 MISFIT = 0.03
 """Share of the nats, or nats for each entry, that a better likelihood must gain: a Gaussian under Laplace noise loses 0.07,
-one of a scale wrong by a fifth 0.03, and counts under Poisson of twice its variance 0.1."""
+one of a scale wrong by a fifth 0.03, and counts under a Poisson of half their variance 0.15."""
 CERTAIN = 5.0
 """Standard errors of a gain, over examples, before it is believed."""
 APART = 1.5

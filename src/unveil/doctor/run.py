@@ -9,7 +9,7 @@ from unveil.doctor.case import STEPS, Case
 from unveil.doctor.finding import Finding, arranged
 from unveil.doctor.latent import collapsed, dead_codes, likelihood_scales, posterior_scales
 from unveil.doctor.likelihood import likelihood_misfit
-from unveil.doctor.nats import outliers, overfitted, unlike_splits
+from unveil.doctor.nats import examples_not_finite, outliers, overfitted, unlike_splits
 from unveil.doctor.nonfinite import lost_steps, weights_not_finite
 from unveil.doctor.training import interrupted, jumps, other_beta, rose_again, still_falling, weight_below_one
 from unveil.preflight import check
@@ -19,6 +19,7 @@ Check = Callable[[Case], Iterator[Finding]]
 
 CHECKS: list[Check] = [
     lost_steps,
+    examples_not_finite,
     interrupted,
     collapsed,
     posterior_scales,

@@ -79,7 +79,7 @@ def rose_again(case: Case) -> Iterator[Finding]:
             "the validation loss rose long before training ended",
             f"it was least after epoch {best[0]} of n = {last[0]}, {best[1]:.4g} nats, and {last[1]:.4g} at the end; the "
             "weights of the former are in use",
-            f"train for fewer epochs (--epochs {max(1, best[0])}), with a smaller network, or on more data",
+            f"train for fewer epochs (--epochs {best[0]}), with a smaller network or learning rate, or on more data",
         )
 
 
