@@ -177,7 +177,7 @@ class Sums:
         self.visited += joint.numel()
 
     def worth(self, grid: Grid, floor: Tensor, images: Tensor) -> Tensor:
-        """(2 tiles,) * D + (n,) bool, which half tiles of `grid` add more than `floor` (N,), for images at `images` (n,)."""
+        """(2 tiles,) * D + (n,) bool, which half tiles of `grid` add more than `floor` (N,), for `images` (n,)."""
         found = torch.zeros(*(2 * grid.tiles,) * grid.dimensions, len(images), dtype=torch.bool)
         column = torch.full(floor.shape, -1).index_copy(0, images, torch.arange(len(images)))
         for place, rows, halves in self.halves or ():

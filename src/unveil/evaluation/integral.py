@@ -40,7 +40,7 @@ NEGLIGIBLE = 1e-5
 """Share of the integral in the outer shell below which a box is wide enough."""
 GROWTHS = 10
 """How often a box is made wider, by half each time: to 58 times what the prior's draws take."""
-MARKS = 2**24
+MARKS = 2**25
 """Most pairs of a tile and an image at a time: what is kept for each takes up to 32 bytes."""
 EPSILON = torch.finfo(torch.float64).eps
 
