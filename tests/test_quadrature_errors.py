@@ -129,6 +129,48 @@ def test_a_peak_between_the_points_is_found_where_the_encoder_points_at_it(place
     assert (off < 0.05).all() if place else (off > 100).all()
 
 
+class Peaks(Part):
+    """Two peaks of p(x|z) over a line, whatever x is; the second is 10 nats higher."""
+
+    normalised = True
+
+    def __init__(self, places, width):
+        super().__init__()
+        self.places, self.width = places, width
+
+    def density(self, z):
+        one, other = (-0.5 * ((z.double() - place) / self.width).square().sum(-1) for place in self.places)
+        return one.logaddexp(other + 10)
+
+    def forward(self, given=None, context=None, leading=1):
+        return _Density(self.density(given))
+
+
+class _Density(torch.distributions.Distribution):
+    def __init__(self, nats):
+        self.nats = nats
+        super().__init__(nats.shape, torch.Size([5]), validate_args=False)
+
+    def log_prob(self, value):
+        return self.nats.expand(torch.broadcast_shapes(value.shape[:-1], self.nats.shape))
+
+
+def test_a_peak_between_the_points_is_not_left_out_for_a_lower_one_on_a_point():
+    def model(places, width):
+        return VAE(Standard(1), There(0.0), Peaks(places, width))
+
+    x = torch.zeros(1, 5)
+    first = under(model((0.0, 0.0), 1.0), x, points=1024).grid  # the box is the same whatever the likelihood
+    spacing = 2 * first.spacing[0]
+    places = [first.low[0] + (at + 0.5) * spacing for at in (100, 330.5)]  # on a point of the first grid, and in the middle
+    peaks = model(places, spacing / 20)
+    found = under(peaks, x)
+    z = torch.cat([place + torch.linspace(-1, 1, 4001, dtype=torch.float64) * spacing / 2 for place in places]).unsqueeze(1)
+    exact = (normal(z.squeeze(1)) + peaks.likelihood.density(z)).logsumexp(0) + log(spacing / 4000)
+    assert found.error < 1e-3
+    assert abs(found.log_p - exact) <= found.error
+
+
 class Far(Part):
     def forward(self, given=None, context=None, leading=1):
         return Point(2)(torch.zeros(len(given), 2))

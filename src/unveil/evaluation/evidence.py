@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
 from time import perf_counter
 
 import torch
@@ -24,8 +23,8 @@ from unveil.evaluation.integral import integrate
 from unveil.models import VAE, Model
 from unveil.randomness import reseed
 
-POINTS = 2**21
-"""Of the finest grid, at most: 1024 along each of two dimensions, 128 along each of three."""
+POINTS = 2**24
+"""Of the finest grid, at most: 4096 along each of two dimensions, 256 along each of three."""
 TOLERANCE = 1e-3
 """Nats: a tenth of the last digit that figures are printed to."""
 CONTEXTS = 100
@@ -39,8 +38,6 @@ REACH = 5.0
 """Standard deviations of the prior, and of each posterior, that lie within the box and outside its shell."""
 CHUNK = 500
 """Images encoded at a time."""
-ENTRIES = 2**26
-"""Most sums over half a tile that are held at a time, 256 MB."""
 NUMBERS = 2**25
 """Most numbers of x that are held at a time, 128 MB."""
 
@@ -57,7 +54,7 @@ class Evidence:
         visited: at how many points an image was looked at, the mean over images, of all grids together.
         contexts: distinct ones, for each of which grids were decoded; 1 for an unconditional model.
         limit: points that the finest grid was allowed.
-        tolerance: nats that the error of each image by the spacing was to stay below.
+        tolerance: nats that the error of each image was to stay below.
         seed: of binarisation and of the draws that the box was chosen by.
         seconds: how long it took.
     """
@@ -79,7 +76,7 @@ def evidence(model: Model, split: Split, *, seed: int = 0, points: int = POINTS,
     """log p(x) of every image of a split, by quadrature over z.
 
     No value is an estimate by chance, and none a bound: each lies within its own `error` of log p(x), as far as sums over
-    coarser grids can tell. An image is refined until its error by the spacing is below the tolerance.
+    coarser grids can tell. An image is refined until its error by the spacing is below half the tolerance.
 
     Args:
         model: with one layer of z, real vectors of one to three dimensions; its posterior may be a point.
@@ -101,11 +98,12 @@ def evidence(model: Model, split: Split, *, seed: int = 0, points: int = POINTS,
             given = None if context is None else context.to(device)
             flat, prior = _checked(model, given, points, tolerance)
             contexts += 1
-            for part in rows.split(_most(rows, split, prior.event_shape[0], points)):
+            for part in rows.split(max(1, NUMBERS // split.values[0].numel())):
                 images = Images(flat, prior, given, split.subset(part).fixed(seed).to(device))
                 reseed(seed, "quadrature", device=device)
                 grid, known = _begin(images)
-                found = integrate(images, grid, known, points, tolerance)
+                # the other half of the tolerance is for the box and for rounding
+                found = integrate(images, grid, known, points, tolerance / 2)
                 log_p[part], rounding[part] = found.log_p, ROUNDING * found.log_p.abs().clamp(min=PARTS)
                 error[part] = found.error + rounding[part]
                 grids.append(found.grid)
@@ -157,16 +155,6 @@ def _by_context(split: Split) -> Iterator[tuple[Tensor, Tensor | None]]:
         )
     for place in range(len(distinct)):
         yield (which == place).nonzero().squeeze(1), distinct[place : place + 1]
-
-
-def _most(rows: Tensor, split: Split, dims: int, points: int) -> int:
-    """How many of the images at positions `rows` to integrate at a time, as evenly as can be."""
-    tiles = FIRST
-    while (2 * tiles * TILE[dims]) ** dims <= points:
-        tiles *= 2
-    # sums are kept for all but the finest grid, which has as many tiles as that before it has half tiles
-    most = max(1, min(NUMBERS // split.values[0].numel(), ENTRIES // tiles**dims))
-    return ceil(len(rows) / ceil(len(rows) / most))
 
 
 def _begin(images: Images) -> tuple[Grid, Tensor]:

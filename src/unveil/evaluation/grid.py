@@ -139,14 +139,15 @@ class Sums:
             each is a sum over a grid of four times the spacing, shifted.
         shell: (N,) over the points of the outer shell.
         peak: (N,) the largest single value.
-        halves: (2 tiles,) * D + (N,) over each half tile, float32; None where nobody will ask.
+        halves: for each tile that was looked at its place, the positions (n,) of the images, and (2,) * D + (n,) over each
+            half of it along each dimension, float32; None where nobody will ask.
         visited: pairs of a point and an image that were looked at.
     """
 
     residues: Tensor
     shell: Tensor
     peak: Tensor
-    halves: Tensor | None
+    halves: list[tuple[tuple[int, ...], Tensor, Tensor]] | None
     visited: int = field(default=0)
 
     @classmethod
@@ -154,10 +155,9 @@ class Sums:
         """Before any tile."""
         nothing = torch.full((4**grid.dimensions + 2, images), -torch.inf, dtype=torch.float64)
         residues = nothing[2:].view(*(4,) * grid.dimensions, images)
-        count = (2 * grid.tiles,) * grid.dimensions
-        return cls(residues, nothing[0], nothing[1], torch.full((*count, images), -torch.inf) if halves else None)
+        return cls(residues, nothing[0], nothing[1], [] if halves else None)
 
-    def add(self, grid: Grid, place: Sequence[int], rows: Tensor, joint: Tensor) -> None:
+    def add(self, grid: Grid, place: tuple[int, ...], rows: Tensor, joint: Tensor) -> None:
         """Take in log p(x, z) (T, n) of the tile at `place` for the images at positions `rows` (n,)."""
         dims, count = grid.dimensions, joint.shape[1]
         top = joint.amax(0).clamp(min=torch.finfo(joint.dtype).min)  # what is impossible has no top to be taken from
@@ -173,8 +173,18 @@ class Sums:
         if outer.any():
             self.shell[rows] = torch.logaddexp(self.shell[rows], halves[outer].logsumexp(0))
         if self.halves is not None:
-            self.halves[tuple(slice(2 * at, 2 * at + 2) for at in place)][..., rows] = halves.float()
+            self.halves.append((place, rows, halves.float()))
         self.visited += joint.numel()
+
+    def worth(self, grid: Grid, floor: Tensor, images: Tensor) -> Tensor:
+        """(2 tiles,) * D + (n,) bool, which half tiles of `grid` add more than `floor` (N,), for `images` (n,)."""
+        found = torch.zeros(*(2 * grid.tiles,) * grid.dimensions, len(images), dtype=torch.bool)
+        column = torch.full(floor.shape, -1).index_copy(0, images, torch.arange(len(images)))
+        for place, rows, halves in self.halves or ():
+            asked = column[rows] >= 0
+            block = found[tuple(slice(2 * at, 2 * at + 2) for at in place)]
+            block[..., column[rows][asked]] = (halves > floor[rows])[..., asked]
+        return found
 
 
 def sums(images: Images, grid: Grid, matters: Tensor, halves: bool = True) -> Sums:

@@ -18,7 +18,9 @@ Source: Trefethen & Weideman 2014, The Exponentially Convergent Trapezoidal Rule
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import exp, log
 
 import torch
@@ -38,6 +40,8 @@ NEGLIGIBLE = 1e-5
 """Share of the integral in the outer shell below which a box is wide enough."""
 GROWTHS = 10
 """How often a box is made wider, by half each time: to 58 times what the prior's draws take."""
+MARKS = 2**25
+"""Most pairs of a tile and an image at a time: what is kept for each takes up to 32 bytes."""
 EPSILON = torch.finfo(torch.float64).eps
 
 
@@ -107,25 +111,40 @@ def _better(one: Integrals, rows: Tensor, other: Integrals) -> Integrals:
 
 def _refine(images: Images, grid: Grid, known: Tensor, points: int, tolerance: float) -> Integrals:
     """On finer and finer grids of one box, each for those images alone that the last was too coarse for."""
-    log_p, spacing, beyond = torch.full((3, len(images.x)), torch.nan, dtype=torch.float64)
-    rest, visited, before = torch.arange(len(images.x)), 0, torch.full((len(images.x),), torch.inf, dtype=torch.float64)
-    matters = torch.ones(*(grid.tiles,) * grid.dimensions, len(rest), dtype=torch.bool)
-    while True:
+    log_p, spacing, beyond = torch.full((3, len(images.x)), torch.inf, dtype=torch.float64)
+    # positions of images, the grid to sum over, and what says which of its tiles matter to them
+    waiting = [(part, grid, _all(grid, len(part))) for part in _parts(torch.arange(len(images.x)), grid)]
+    visited, finest = 0, grid
+    while waiting:
+        rows, grid, matters = waiting.pop()
         last = grid.halved().points > points
-        found = sums(images, grid, matters, halves=not last)
-        total, error, change = judge(found, before - grid.log_cell, known[rest])
-        left = grid.tiles**grid.dimensions * exp(-DEPTH)
-        log_p[rest], spacing[rest] = total + grid.log_cell, error
+        found = sums(images.subset(rows), grid, matters(), halves=not last)
+        total, error, change = judge(found, log_p[rows] - grid.log_cell, known[rows])
         share = (found.shell - total).exp().clamp(max=1 - EPSILON)
-        beyond[rest] = left - torch.log1p(-share)
-        visited += found.visited
-        coarse = (error > tolerance).nonzero().squeeze(1)
-        if found.halves is None or not len(coarse):
-            return Integrals(log_p, spacing, beyond, grid, visited)
+        left = grid.tiles**grid.dimensions * exp(-DEPTH)
+        log_p[rows], spacing[rows], beyond[rows] = total + grid.log_cell, error, left - torch.log1p(-share)
+        visited, finest = visited + found.visited, max(finest, grid, key=lambda one: one.points)
+        if last:
+            continue
         # an image whose sums change much may have a peak between the points that is higher by as much
-        matters = spread((found.halves > (total - DEPTH - change).float())[..., coarse], grid.dimensions)
-        images, rest, grid = images.subset(coarse), rest[coarse], grid.halved()
-        before = log_p[rest]
+        floor, finer = (total - DEPTH - change).float(), grid.halved()
+        for part in _parts((error > tolerance).nonzero().squeeze(1), finer):
+            waiting.append((rows[part], finer, partial(_neighbourhood, found, grid, floor, part)))
+    return Integrals(log_p, spacing, beyond, finest, visited)
+
+
+def _parts(rows: Tensor, grid: Grid) -> Sequence[Tensor]:
+    """`rows` in as many parts as it takes to hold a mark for each of their images and each tile."""
+    return rows.split(max(1, MARKS // grid.tiles**grid.dimensions)) if len(rows) else ()
+
+
+def _all(grid: Grid, images: int) -> Callable[[], Tensor]:
+    return lambda: torch.ones(*(grid.tiles,) * grid.dimensions, images, dtype=torch.bool)
+
+
+def _neighbourhood(found: Sums, grid: Grid, floor: Tensor, images: Tensor) -> Tensor:
+    """Which tiles of the grid after `grid` matter: half tiles that add enough, and those beside them."""
+    return spread(found.worth(grid, floor, images), grid.dimensions)
 
 
 def judge(found: Sums, before: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:

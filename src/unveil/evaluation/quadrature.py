@@ -139,7 +139,7 @@ def quadrature(
         images: how many images to take, as a function of `seed`; None for all.
         seed: of everything random.
         points: of the finest grid, at most.
-        tolerance: nats that each image's error by the spacing is to stay below.
+        tolerance: nats that each image's error is to stay below.
 
     Raises:
         SettingError: the integral cannot be taken, for the reasons that `evidence` gives.
