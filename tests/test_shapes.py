@@ -35,7 +35,8 @@ def test_size_is_area_and_nothing_is_cut_off(drawn):
     points = np.rint(images * (64 / 255)).sum((1, 2)).reshape(3, 4, 8, 100)
     assert (points == points[..., :1]).all()  # the points inside are the same wherever the shape stands
     area = 4 * (np.array(shapes.SIZES) / 16) ** 2
-    assert np.abs(points / 64 / area[:, None, None] - 1).max() < 0.02
+    # points on the edge of an upright square of odd size count in full: 3 percent
+    assert np.abs(points / 64 / area[:, None, None] - 1).max() < 0.03
     assert (np.diff(points[..., 0].mean(2), axis=1) > 0).all()
 
 
