@@ -180,6 +180,8 @@ def train(subject: Subject, data: Dataset, config: Training, resume: tuple[State
     if resume is not None:
         resume = {name: value.clone() for name, value in resume[0].items()}, dict(resume[1])
     outcome = loop.fit(model, watched, data, config, "float32", journal=diary, resume=resume)
+    if not outcome.finished:
+        raise KeyboardInterrupt  # the loop took it for a wish to stop in order, and there is nothing to go on with
     return Trained(model, objective, outcome, diary, watched.seen)
 
 
