@@ -65,6 +65,7 @@ def show(found: Report) -> None:
     lines("", nats.table(), nats.advice())
     for name, section in found.sections.items():
         lines(name, section.table(), section.advice())
+    lines("", [], found.advice())
     for name, why in found.refused.items():
         print(f"{name}: none, since {why}")
     reached = "" if nats.matrix_share is None else f", {nats.matrix_share:.0%} of the machine's float32 matrix rate"

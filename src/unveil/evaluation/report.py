@@ -14,9 +14,13 @@ from unveil.data import Dataset
 from unveil.errors import UnveilError, unknown
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.nats import Nats, evaluate
+from unveil.evaluation.quadrature import Quadrature
 from unveil.evaluation.sections import SECTIONS, Section, Subject
 from unveil.evaluation.weigh import Ledger, Watcher
 from unveil.models import Model
+
+BLIND = 0.1
+"""Nats by which an estimate may lie above the integral, beyond both errors, before anything is said."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Report:
     def neg_elbo(self) -> Figure | None:
         """Distortion + rate."""
         return self.nats.neg_elbo
+
+    def advice(self) -> list[str]:
+        """What the figures say only beside each other."""
+        exact = self.sections.get("quadrature")
+        if not isinstance(exact, Quadrature) or self.nll is None or exact.fingerprint != self.nats.fingerprint:
+            return []
+        above = self.nll.value - exact.nll.value
+        if above < BLIND + 4 * ((self.nll.estimator or 0.0) + (exact.nll.estimator or 0.0)):
+            return []
+        return [
+            f"importance weighting lies {above:.2f} nats above the integral itself: for some images the encoder misses where "
+            "p(z|x) is, which effective draws do not show; take the quadrature, and train the encoder longer or larger"
+        ]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for report.json."""
