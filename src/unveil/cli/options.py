@@ -20,7 +20,7 @@ class Train:
     """Train a model on DATA and leave a run folder with the model and its pictures.
 
     Attributes:
-        data: mnist, digits, linear-gaussian, or a .npy or .npz file.
+        data: mnist, digits, shapes, linear-gaussian, or a .npy or .npz file.
         recipe: a name from `unveil recipes`; without it, the one named like the data, else vae.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.

@@ -56,8 +56,8 @@ class Report:
         if above < BLIND + 4 * ((self.nll.estimator or 0.0) + (exact.nll.estimator or 0.0)):
             return []
         return [
-            f"importance weighting lies {above:.2f} nats above the integral itself: for some images the encoder misses where "
-            "p(z|x) is, which effective draws do not show; take the quadrature, and train the encoder longer or larger"
+            f"importance weighting lies {above:.2f} nats above the integral itself: for some images the encoder misses "
+            "where p(z|x) is, which effective draws do not show; take the quadrature, and a larger encoder"
         ]
 
     def as_dict(self) -> dict[str, Any]:
