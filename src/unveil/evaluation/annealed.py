@@ -90,8 +90,8 @@ def annealed(
     *,
     images: int | None = 100,
     chains: int = 16,
-    temperatures: int = 500,
-    leapfrogs: int = 10,
+    temperatures: int = 1_000,
+    leapfrogs: int = 2,
     start: Start = from_prior,
     seed: int = 0,
 ) -> Annealed:
@@ -110,7 +110,7 @@ def annealed(
         images: how many, as a function of `seed`; None for all.
         chains: M for each image.
         temperatures: T, at least 2. The variance of log w falls about as 1 / T.
-        leapfrogs: steps in one move.
+        leapfrogs: steps in one move. More temperatures gain more than longer moves.
         start: where chains begin; `from_posterior` is a shorter way that trusts the encoder's tails.
         seed: of everything random.
 

@@ -81,8 +81,8 @@ def bidirectional(
     n: int = 50,
     context: Tensor | None = None,
     chains: int = 16,
-    temperatures: int = 500,
-    leapfrogs: int = 10,
+    temperatures: int = 1_000,
+    leapfrogs: int = 2,
     start: Start = from_prior,
     seed: int = 0,
 ) -> Bidirectional:
