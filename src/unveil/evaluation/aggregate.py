@@ -58,8 +58,8 @@ class Aggregate:
         posterior: kind of q(z|x), and `prior` of p(z).
         rate: log q(z|x) - log p(z) of one draw for each example; the closed form differs from it by noise. It is the sum
             of `information.lower` and `divergence.upper`, and of `information.upper` and `divergence.lower`.
-        information: I(x; z). The lower bound is also what z tells about which of these N examples it came from, and at
-            most log N.
+        information: I(x; z), x with the label where the encoder is given one. The lower bound is also what z tells about
+            which of these N examples it came from, and at most log N. Another upper bound is the rate.
         divergence: KL(q(z) || p(z)), what a prior fitted to q(z) would save of the rate.
         correlation: the total correlation, KL(q(z) || prod_d q(z_d)).
         marginals: sum over dimensions of KL(q(z_d) || p(z_d)), and `dimensions` each of them. With `correlation` it
@@ -113,8 +113,8 @@ class Aggregate:
         if told is not None and not told.told:
             found.append(
                 f"{self.examples:,} examples cannot tell how much of the rate is information about x: the lower bound "
-                f"ends at log N = {log(self.examples):.1f} nats, and the mixture needs about as many examples as e to the "
-                "power of the information; read both ends"
+                f"ends at log N = {log(self.examples):.1f} nats, and the upper one needs about as many examples as e to "
+                "the power of the information. What is known beside them: it is no more than the rate"
             )
         if told is not None and told.upper.value + 2 * told.upper.stderr < FAINT:
             found.append(
