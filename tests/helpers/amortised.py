@@ -13,7 +13,7 @@ from unveil.parts import Full, Gaussian, Isotropic, Net, Standard
 
 
 def correlated():
-    """Two dimensions of z that x tells almost the sum of, so that their posterior is correlated by -0.8."""
+    """Two dimensions of z that x tells almost the sum of, so that their posterior is correlated by -0.6."""
     weight = torch.tensor([[1.0, 1.0], [0.9, 1.1], [1.0, -0.2], [0.3, 0.4]])
     return LinearGaussian(weight, torch.tensor([0.5, -1.0, 0.0, 2.0]), 0.6)
 

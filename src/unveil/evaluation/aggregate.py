@@ -22,14 +22,16 @@ from unveil.distributions.surface import Counted, surface_of
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.mixture import Mixture, PerExample, broadcast, diagonals, mixture
+from unveil.evaluation.mixture import Interval, Mixture, broadcast, diagonals, mixture
 from unveil.models import Draw, Model
 from unveil.objectives import Factorised, Mmd
 from unveil.parts.two_stage import Bounded
 from unveil.randomness import generator, reseed
 
 CHUNK = 500
-"""Examples drawn for at a time."""
+"""Most examples drawn for at a time."""
+NUMBERS = 784 * 4_000
+"""Most numbers of x decoded at a time."""
 OTHERS = 2_000
 """Most examples whose posteriors are no diagonal Gaussians: each of their N^2 densities is computed by itself."""
 STORED = 2**21
@@ -38,35 +40,10 @@ BLOCKS, BLOCK = 20, 500
 """How many disjoint blocks a discrepancy is averaged over where examples suffice, and how large they are at most."""
 PAIRS = 2**24
 """Most differences between two blocks held at a time."""
-CLOSE = 0.5
-"""Nats; bounds no further apart, or no further than a tenth of the upper one, count as an answer."""
 FAR = 1.0
 """Nats between aggregate posterior and prior that are worth a better prior."""
 FAINT = 0.1
 """Nats about x below which z is as good as empty."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A quantity between two bounds, each of which holds in expectation; `told` is whether they are close enough to tell.
-
-    Neither bound is cut at zero, although the quantity cannot be negative.
-    """
-
-    lower: Figure
-    upper: Figure
-    told: bool
-
-    @classmethod
-    def between(cls, lower: PerExample, upper: PerExample) -> Interval:
-        """From numbers by example."""
-        low, high = lower.figure(), upper.figure()
-        return cls(low, high, high.value - low.value <= max(CLOSE, 0.1 * high.value))
-
-    def __str__(self) -> str:
-        low, high, n = self.lower, self.upper, self.lower.n
-        text = f"{low.value:.2f} ± {low.stderr:.2f} to {high.value:.2f} ± {high.stderr:.2f} {low.unit} (n = {n:,})"
-        return text if self.told else f"{text}: {n:,} examples cannot tell"
 
 
 @dataclass(frozen=True)
@@ -81,8 +58,8 @@ class Aggregate:
         posterior: kind of q(z|x), and `prior` of p(z).
         rate: log q(z|x) - log p(z) of one draw for each example; the closed form differs from it by noise. It is the sum
             of `information.lower` and `divergence.upper`, and of `information.upper` and `divergence.lower`.
-        information: I(x; z). The lower bound is also what z tells about which of these N examples it came from, and at
-            most log N.
+        information: I(x; z), x with the label where the encoder is given one. The lower bound is also what z tells about
+            which of these N examples it came from, and at most log N. Another upper bound is the rate.
         divergence: KL(q(z) || p(z)), what a prior fitted to q(z) would save of the rate.
         correlation: the total correlation, KL(q(z) || prod_d q(z_d)).
         marginals: sum over dimensions of KL(q(z_d) || p(z_d)), and `dimensions` each of them. With `correlation` it
@@ -130,16 +107,14 @@ class Aggregate:
 
     def advice(self) -> list[str]:
         """What cannot be trusted, and what a practitioner may change."""
-        found, better = (
-            [],
-            "fit one afterwards (`unveil refit-prior`) or train with a learned one (recipes vamp, flow-prior)",
-        )
+        found = []
+        better = "fit one afterwards (`unveil refit-prior`) or train with a learned one (recipes vamp, flow-prior)"
         told, far = self.information, self.divergence
         if told is not None and not told.told:
             found.append(
                 f"{self.examples:,} examples cannot tell how much of the rate is information about x: the lower bound "
-                f"ends at log N = {log(self.examples):.1f} nats, and the mixture needs about as many examples as e to the "
-                "power of the information; read both ends"
+                f"ends at log N = {log(self.examples):.1f} nats, and the upper one needs about as many examples as e to "
+                "the power of the information. What is known beside them: it is no more than the rate"
             )
         if told is not None and told.upper.value + 2 * told.upper.stderr < FAINT:
             found.append(
@@ -217,7 +192,8 @@ class _Encoded:
 def _encode(model: Model, split: Split, seed: int) -> _Encoded:
     device = next(iter(model.parameters())).device
     posteriors, values, template = [], [], None
-    for place, batch in enumerate(split.batches(CHUNK, seed)):
+    size = max(1, min(CHUNK, NUMBERS // split.values[0].numel()))
+    for place, batch in enumerate(split.batches(size, seed)):
         reseed(seed, "aggregate", place, device=device)
         draw = model.draw(batch.to(device))
         if draw.posterior is None or draw.prior is None:
@@ -245,8 +221,8 @@ def _parts(encoded: _Encoded) -> dict[str, Any]:
     found["information"] = Interval.between(joint.own - joint.within, joint.own - joint.without)
     missing = _why_no_divergence(encoded.prior)
     if not missing:
-        log_p = PerExample.alone(torch.cat([encoded.prior.log_prob(part).cpu() for part in encoded.z.split(CHUNK)]))
-        found["rate"] = (joint.own - log_p).figure()
+        log_p = torch.cat([encoded.prior.log_prob(part).double().cpu() for part in encoded.z.split(CHUNK)])
+        found["rate"] = Figure.over(joint.own - log_p)
         found["divergence"] = Interval.between(joint.without - log_p, joint.within - log_p)
     if tables is None:
         missing.append("no total correlation: its marginals are known for diagonal Gaussian posteriors alone")
@@ -266,18 +242,16 @@ def _why_no_divergence(prior: Distribution) -> list[str]:
 
 def _dimensions(joint: Mixture, singles: Sequence[Mixture], prior: Distribution | None, z: Tensor) -> dict[str, Any]:
     """What the marginals tell: of each other and, where the prior factorises, of its own."""
-    total = singles[0]
-    for single in singles[1:]:
-        total = total + single
+    within = torch.stack([single.within for single in singles]).sum(0)
+    without = torch.stack([single.without for single in singles]).sum(0)
     found: dict[str, Any] = {}
     if len(singles) > 1:
-        found["correlation"] = Interval.between(joint.without - total.within, joint.within - total.without)
+        found["correlation"] = Interval.between(joint.without - within, joint.within - without)
     if isinstance(prior, Factorised):
-        log_ps = [PerExample.alone(column.cpu()) for column in prior.log_probs(z).flatten(1).T]
-        pairs = list(zip(singles, log_ps, strict=True))
+        log_p = prior.log_probs(z).flatten(1).double().cpu()
+        pairs = list(zip(singles, log_p.T, strict=True))
         found["dimensions"] = tuple(Interval.between(q.without - p, q.within - p) for q, p in pairs)
-        whole = PerExample.alone(prior.log_probs(z).flatten(1).double().sum(1).cpu())
-        found["marginals"] = Interval.between(total.without - whole, total.within - whole)
+        found["marginals"] = Interval.between(without - log_p.sum(1), within - log_p.sum(1))
     return found
 
 

@@ -151,7 +151,7 @@ def gaps(
     images: int | None = 500,
     steps: int = 400,
     draws: int = 4,
-    learning_rate: float = 0.05,
+    learning_rate: float = 0.1,
     samples: int = 1000,
     log_p: Tensor | None = None,
     seed: int = 0,

@@ -20,9 +20,9 @@ from unveil.parts.heads import BOUND
 from unveil.randomness import reseed
 
 NUMBERS = 784 * 4_000
-"""Most numbers of x decoded at a time."""
+"""Most numbers of x encoded or decoded at a time."""
 CHUNK = 500
-"""Most examples encoded at a time."""
+"""Most examples looked at at a time."""
 COLLAPSED = 0.01
 """Nats per example below which a dimension or a layer carries nothing."""
 EDGE = 1.2
@@ -75,7 +75,7 @@ class LatentSpace:
             if layer.rate is not None:
                 found.append((f"rate{which}", str(layer.rate)))
             if layer.active is not None:
-                near = f", {layer.near} of them or of the rest near the threshold" if layer.near else ""
+                near = f", {layer.near} near the threshold" if layer.near else ""
                 found.append((f"active units{which}", f"{layer.active} of {layer.dimensions}{near}"))
         if self.collapsed is not None:
             found.append(("collapsed dimensions", f"{self.collapsed} of {len(self.units)} below {COLLAPSED} nats"))
@@ -217,7 +217,7 @@ def _encode(model: Model, split: Split, seed: int) -> tuple[Tensor, Tensor]:
     A semi-supervised model finds the class itself, although the split may know it.
     """
     device, means, scales = next(iter(model.parameters())).device, [], []
-    for batch in split.batches(CHUNK, seed):
+    for batch in split.batches(_rows(split), seed):
         here = batch.to(device)
         posterior = model.encode(here.x, here.context if here.labelled is None else None)
         means.append(posterior.mean.flatten(1).cpu())
@@ -225,15 +225,19 @@ def _encode(model: Model, split: Split, seed: int) -> tuple[Tensor, Tensor]:
     return torch.cat(means), torch.cat(scales)
 
 
+def _rows(split: Split, draws: int = 1) -> int:
+    """How many examples to look at at a time."""
+    return max(1, min(CHUNK, NUMBERS // split.values[0].numel() // draws))
+
+
 def _layers(model: Model, split: Split, draws: int, seed: int, first: Means) -> tuple[tuple[Layer, ...], Tensor | None]:
     """Every layer, and the rates (N, D) of the first one's dimensions where they have some."""
     device = next(iter(model.parameters())).device
-    rows = max(1, NUMBERS // split.values[0].numel() // draws)
     whole: list[Tensor] = []
     rates: list[list[Tensor]] = []
     below: list[list[Means]] = []
     sizes: list[int] = []
-    for place, batch in enumerate(split.batches(min(CHUNK, rows), seed)):
+    for place, batch in enumerate(split.batches(_rows(split, draws), seed)):
         reseed(seed, "latent", place, device=device)
         draw = model.draw(batch.to(device), draws)
         if draw.rated:

@@ -5,8 +5,8 @@ example's own posterior or leave it out:
 
 .. math:: \log \frac1N \sum_m q(z_n|x_m) \quad\text{and}\quad \log \frac1{N-1} \sum_{m \ne n} q(z_n|x_m)
 
-By Jensen's inequality the expectation of the second is at most that of log q(z), and that of the first at least, because
-its own posterior gives the best guess of where z_n came from.
+By Jensen's inequality the expectation of the second is at most that of log q(z). That of the first is at least as large,
+because z tells no more about which of N examples it came from than about x.
 """
 
 from __future__ import annotations
@@ -24,49 +24,41 @@ from unveil.evaluation.figure import Figure
 
 NUMBERS = 2**17
 """Entries of the N x N table held at a time: a megabyte, so that the passes over them stay in the cache."""
+CLOSE = 0.5
+"""Nats; bounds no further apart, or no further than a tenth of the upper one, count as an answer."""
 
 Table = Callable[[int, int], Tensor]
 """From start and stop to (stop - start, N) float64 log q(z_n|x_m) of the draws n in between, the caller's to change."""
 
 
 @dataclass(frozen=True)
-class PerExample:
-    """A number for each example, whose mean over examples estimates something about the population.
+class Interval:
+    """A quantity between two bounds, each of which holds in expectation; `told` is whether they are close enough to tell.
 
-    Where an example's number is made of the others' posteriors as well, numbers are not independent of each other. To
-    first order the mean is one of independent parts all the same: of each example's own number and what its posterior
-    adds to everybody else's. That is its influence, from which errors are made.
-
-    Attributes:
-        values: (N,) nats, float64.
-        influence: (N,) nats, up to a constant.
-
-    Source: Hampel 1974, The Influence Curve and Its Role in Robust Estimation.
+    Neither bound is cut at zero, although the quantity cannot be negative. Errors are as if an example's number depended
+    on that example alone. The others' posteriors enter it as well, but what one posterior adds to all other numbers is to
+    first order its integral, which is 1 whatever the example.
     """
 
-    values: Tensor
-    influence: Tensor
+    lower: Figure
+    upper: Figure
+    told: bool
 
     @classmethod
-    def alone(cls, values: Tensor) -> PerExample:
-        """Numbers that no other example enters."""
-        return cls(values.double(), values.double())
+    def between(cls, lower: Tensor, upper: Tensor) -> Interval:
+        """From numbers by example, (N,) nats each."""
+        low, high = Figure.over(lower), Figure.over(upper)
+        return cls(low, high, high.value - low.value <= max(CLOSE, 0.1 * high.value))
 
-    def __add__(self, other: PerExample) -> PerExample:
-        return PerExample(self.values + other.values, self.influence + other.influence)
-
-    def __sub__(self, other: PerExample) -> PerExample:
-        return PerExample(self.values - other.values, self.influence - other.influence)
-
-    def figure(self) -> Figure:
-        """The mean in nats, and its standard error over examples."""
-        count = len(self.values)
-        return Figure(float(self.values.mean()), float(self.influence.std() / count**0.5), count)
+    def __str__(self) -> str:
+        low, high, n = self.lower, self.upper, self.lower.n
+        text = f"{low.value:.2f} ± {low.stderr:.2f} to {high.value:.2f} ± {high.stderr:.2f} {low.unit} (n = {n:,})"
+        return text if self.told else f"{text}: {n:,} examples cannot tell"
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Log-densities at one draw of each example.
+    """Log-densities at one draw of each example, (N,) float64 each.
 
     Attributes:
         own: log q(z_n|x_n).
@@ -74,18 +66,14 @@ class Mixture:
         without: the mixture's without it, in expectation at most log q(z).
     """
 
-    own: PerExample
-    within: PerExample
-    without: PerExample
-
-    def __add__(self, other: Mixture) -> Mixture:
-        return Mixture(self.own + other.own, self.within + other.within, self.without + other.without)
+    own: Tensor
+    within: Tensor
+    without: Tensor
 
 
 def mixture(table: Table, count: int) -> Mixture:
     """Read a table of N = `count` posteriors at N draws, a few rows at a time and once; N is at least 2."""
-    own, within, without = torch.empty(3, count, dtype=torch.float64)
-    columns = torch.zeros(2, count, dtype=torch.float64)
+    own, others = torch.empty(2, count, dtype=torch.float64)
     rows = max(1, NUMBERS // count)
     for start in range(0, count, rows):
         stop = min(start + rows, count)
@@ -95,19 +83,8 @@ def mixture(table: Table, count: int) -> Mixture:
         # the own posterior often outweighs the others by more than float64 can hold: they are summed apart from it
         diagonal.fill_(-torch.inf)
         largest = densities.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).min)
-        shares = densities.sub_(largest).exp_()
-        total = shares.sum(1)
-        without[start:stop] = largest[:, 0] + total.log()
-        within[start:stop] = torch.logaddexp(without[start:stop], own[start:stop])
-        # how much of each draw's density each posterior accounts for, summed over draws
-        weights = torch.stack([(largest[:, 0] - within[start:stop]).exp(), 1 / total.clamp(min=1e-300)])
-        columns += weights @ shares
-    columns[0] += (own - within).exp()
-    return Mixture(
-        PerExample.alone(own),
-        PerExample(within - log(count), within + columns[0]),
-        PerExample(without - log(count - 1), without + columns[1]),
-    )
+        others[start:stop] = largest[:, 0] + densities.sub_(largest).exp_().sum(1).log()
+    return Mixture(own, torch.logaddexp(others, own) - log(count), others - log(count - 1))
 
 
 class Diagonals:

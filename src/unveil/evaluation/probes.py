@@ -55,6 +55,7 @@ def probes(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tenso
 
     Source: Alain & Bengio 2017, Understanding intermediate layers using linear classifier probes, arXiv:1610.01644.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.preprocessing import StandardScaler
@@ -67,7 +68,7 @@ def probes(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tenso
     x, y, at = train.double().numpy(), train_labels.numpy(), test.double().numpy()
     scaler, probe = StandardScaler().fit(x), LogisticRegression(max_iter=STEPS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it has not converged is in the record
+        warnings.simplefilter("ignore", ConvergenceWarning)  # that it has not converged is in the record
         probe.fit(scaler.transform(x), y)
     votes = KNeighborsClassifier(min(neighbours, len(x))).fit(x, y)
 
