@@ -156,7 +156,7 @@ def _rehearse(subject: Subject) -> Rehearsal:
         learning_rate=1e-3,
         schedule="constant",
         warmup=0.0,
-        average=0.0,
+        average=0.5,
         checkpoint_every=1,
         seed=subject.seed,
         precision="float32",
@@ -167,8 +167,9 @@ def _rehearse(subject: Subject) -> Rehearsal:
     except Looked as error:
         looked = str(error)
         whole = train(subject, data, config)
-    first = min(whole.diary.checkpoints)
-    resumed = {"the end of an epoch": train(subject, data, config, whole.diary.checkpoints[first])}
+    # the last epoch but one, when the best weights are not the latest any more
+    late = sorted(whole.diary.checkpoints)[-2]
+    resumed = {"the end of an epoch": train(subject, data, config, whole.diary.checkpoints[late])}
     resumed["the middle of one"] = train(subject, data, config, halfway(subject, data, config))
     return Rehearsal(data, config, whole, resumed, looked)
 
