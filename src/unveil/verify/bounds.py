@@ -151,7 +151,7 @@ def _below(subject: Subject) -> list[Gap]:
             loss: Tensor = told(subject.objective(draw, subject.model, torch.tensor(inf))).detach()
         over.append((-(draw.log_w + draw.log_mass).logsumexp(0) - loss).double().mean())
     values = torch.stack(over)
-    slack = ROUND + 2e-5 * float(draw.log_px.abs().max())
+    slack = ROUND + 2e-5 * float(draw.log_px.detach().abs().max())
     return [Gap.over("minus the estimate of this model's draws, above its loss on them", values, slack, above=True)]
 
 

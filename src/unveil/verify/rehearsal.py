@@ -7,7 +7,8 @@ its sign, so that training makes the loss worse from there on and the best weigh
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -180,10 +181,21 @@ def train(subject: Subject, data: Dataset, config: Training, resume: tuple[State
     watched, diary = Watched(objective), Diary()
     if resume is not None:
         resume = {name: value.clone() for name, value in resume[0].items()}, dict(resume[1])
-    outcome = loop.fit(model, watched, data, config, "float32", journal=diary, resume=resume)
+    with quiet():
+        outcome = loop.fit(model, watched, data, config, "float32", journal=diary, resume=resume)
     if not outcome.finished:
         raise KeyboardInterrupt  # the loop took it for a wish to stop in order, and there is nothing to go on with
     return Trained(model, objective, outcome, diary, watched.seen)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, the loop warns of nothing: a loss that is made worse on purpose may well leave what is finite."""
+    before, loop.log.disabled = loop.log.disabled, True
+    try:
+        yield
+    finally:
+        loop.log.disabled = before
 
 
 def trainer(subject: Subject, data: Dataset, config: Training) -> loop.Trainer:
