@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import unveil.evaluation
-from unveil.data import Binarise, Split
+from unveil.data import Binarise, Split, from_arrays
 from unveil.distributions import DiagonalGaussian, IndependentBernoulli, Mixture
 from unveil.evaluation import evaluate
 from unveil.models import VAE
@@ -39,8 +39,6 @@ def vae(tiny):
 
 def caught(check):
     assert check.outcome == "failed", check
-    assert check.reason
-    return True
 
 
 # the estimate
@@ -73,9 +71,7 @@ class Surrogate(Iwae):
 def test_a_surrogate_that_is_reported_as_the_bound(samples, vae):
     data, model, _ = vae
     assert held("bound", model, Iwae(samples), data).outcome == "passed"
-    check = held("bound", model, Surrogate(samples), data)
-    caught(check)
-    assert "above" in check.reason
+    caught(held("bound", model, Surrogate(samples), data))
 
 
 # terms
@@ -133,9 +129,8 @@ class MeanBernoulli(Bernoulli):
         return Averaged(parameters, self.event_dims)
 
 
-class MeanCrossEntropy(CrossEntropy):
-    def forward(self, parameters):
-        return Averaged(parameters, self.event_dims)
+class MeanCrossEntropy(MeanBernoulli, CrossEntropy):
+    """Of gray values."""
 
 
 @pytest.mark.parametrize("law", ["likelihood", "entries of x"])
@@ -143,8 +138,6 @@ class MeanCrossEntropy(CrossEntropy):
 def test_a_reconstruction_that_the_likelihood_averages_over_pixels(law, right, wrong, vae, tiny):
     _, model, objective = vae
     if right is CrossEntropy:
-        from unveil.data import from_arrays
-
         tiny = from_arrays(tiny.train.values, measure="unit")
     for head, outcome in ((right, "passed"), (wrong, "failed")):
         model.likelihood = Net(model.likelihood.network, head(3))
@@ -299,7 +292,7 @@ def test_gray_that_is_thresholded_or_drawn_once(kind, vae):
     caught(held("reading", model, objective, wrong))
 
 
-def test_gray_that_is_thresholded_for_evaluation_alone(vae, monkeypatch):
+def test_gray_that_is_thresholded_in_evaluation(vae, monkeypatch):
     data, model, objective = vae
     monkeypatch.setattr(Split, "fixed", lambda split, seed: (split.reading.mean(split.values) > 0.5).float())
     caught(held("reading", model, objective, data))
