@@ -37,7 +37,7 @@ RECIPES = {
     "cvae": {},
     "gumbel-vae": {"classes": 4},
 }
-SEEDS = {"vae": (0, 1, 2), "iwae": (0, 1), "vamp": (0, 1), "ladder": (0, 1)}
+SEEDS = {"vae": (0, 1), "iwae": (0, 1), "ladder": (0, 1)}
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def own(head=None, size=5):
 
 
 def test_a_model_of_one_s_own_passes_without_data():
-    verdict = verify(own(), Distortion() + Rate() + 0.1 * Absolute())
+    verdict = verify(own(), Distortion() + Rate() + 0.5 * Absolute())
     assert verdict.holds, verdict.advice()
     assert verdict.data == "made for VAE"
     assert verdict.check("posterior").outcome == "passed"

@@ -1,5 +1,6 @@
 """The mistakes that stand in widely used libraries, planted one by one, and the check that sees each: models and terms."""
 
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import unveil.evaluation
-from unveil.data import Binarise, Split
+from unveil.data import Binarise, Split, from_arrays
 from unveil.distributions import DiagonalGaussian, IndependentBernoulli, Mixture
 from unveil.evaluation import evaluate
 from unveil.models import VAE
@@ -38,8 +39,6 @@ def vae(tiny):
 
 def caught(check):
     assert check.outcome == "failed", check
-    assert check.reason
-    return True
 
 
 # the estimate
@@ -72,9 +71,7 @@ class Surrogate(Iwae):
 def test_a_surrogate_that_is_reported_as_the_bound(samples, vae):
     data, model, _ = vae
     assert held("bound", model, Iwae(samples), data).outcome == "passed"
-    check = held("bound", model, Surrogate(samples), data)
-    caught(check)
-    assert "above" in check.reason
+    caught(held("bound", model, Surrogate(samples), data))
 
 
 # terms
@@ -132,9 +129,8 @@ class MeanBernoulli(Bernoulli):
         return Averaged(parameters, self.event_dims)
 
 
-class MeanCrossEntropy(CrossEntropy):
-    def forward(self, parameters):
-        return Averaged(parameters, self.event_dims)
+class MeanCrossEntropy(MeanBernoulli, CrossEntropy):
+    """Of gray values."""
 
 
 @pytest.mark.parametrize("law", ["likelihood", "entries of x"])
@@ -142,8 +138,6 @@ class MeanCrossEntropy(CrossEntropy):
 def test_a_reconstruction_that_the_likelihood_averages_over_pixels(law, right, wrong, vae, tiny):
     _, model, objective = vae
     if right is CrossEntropy:
-        from unveil.data import from_arrays
-
         tiny = from_arrays(tiny.train.values, measure="unit")
     for head, outcome in ((right, "passed"), (wrong, "failed")):
         model.likelihood = Net(model.likelihood.network, head(3))
@@ -204,6 +198,8 @@ class FirstVamp(Vamp):
 def test_the_first_pseudo_inputs_in_every_sample(law, vae):
     data, model, objective = vae
     loud(model.likelihood)
+    with torch.no_grad():  # narrow components, which differ
+        model.posterior.network.network.last.bias[3:] -= 6.0
     for kind, outcome in ((Vamp, "passed"), (FirstVamp, "failed")):
         torch.manual_seed(0)
         prior = kind(model.posterior, 60, E)
@@ -262,7 +258,8 @@ def test_batch_norm_that_stays_in_training_mode(tiny, monkeypatch):
     own = VAE(Standard(2), Net(Restless(), Gaussian(2)), model.likelihood)
     caught(held("rest", own, objective, tiny))
     caught(held("cutting the batch", own, objective, tiny))
-    monkeypatch.setattr("unveil.evaluation.bound.resting", contextmanager(lambda *modules: (yield)))
+    home = sys.modules["unveil.evaluation.bound"]  # whose name in the package is that of its function
+    monkeypatch.setattr(home, "resting", contextmanager(lambda *modules: (yield)))
     caught(held("rest", model, objective, tiny))
 
 
@@ -295,7 +292,7 @@ def test_gray_that_is_thresholded_or_drawn_once(kind, vae):
     caught(held("reading", model, objective, wrong))
 
 
-def test_gray_that_is_thresholded_for_evaluation_alone(vae, monkeypatch):
+def test_gray_that_is_thresholded_in_evaluation(vae, monkeypatch):
     data, model, objective = vae
     monkeypatch.setattr(Split, "fixed", lambda split, seed: (split.reading.mean(split.values) > 0.5).float())
     caught(held("reading", model, objective, data))

@@ -16,8 +16,8 @@ from unveil.objectives import Term
 from unveil.part import Part
 from unveil.parts import Isotropic, Net, Standard
 from unveil.verify.check import Gap, Law, NotApplicable
-from unveil.verify.invariance import NEAR, picked
-from unveil.verify.subject import Subject, leaves
+from unveil.verify.invariance import NEAR
+from unveil.verify.subject import Subject, leaves, picked
 from unveil.verify.toy import Affine, ask, drawn, latent_of, scripted, toy
 
 SIZE = 8

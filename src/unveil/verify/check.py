@@ -59,7 +59,7 @@ class Gap:
     @classmethod
     def over(cls, what: str, values: Tensor, slack: float = 1e-3, unit: str = "nats", above: bool = False) -> Gap:
         """The mean of independent `values` (N,), which must be zero, or with `above` not more."""
-        values = values.double()
+        values = values.detach().double()
         error = float(values.std() / len(values) ** 0.5)
         return cls(what, float(values.mean()), error, slack, len(values), unit, above)
 

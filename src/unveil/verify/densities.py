@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from unveil.distributions import surface_of
 from unveil.verify.check import Gap, Law, NotApplicable
 from unveil.verify.moves import Density, balance, fitted, importance
-from unveil.verify.subject import Subject
+from unveil.verify.subject import Subject, picked
 
 PLACES = 4
 """Values of z that p(x|z) is looked at, or examples whose q(z|x) is."""
@@ -23,7 +23,7 @@ ENTRIES = 8
 """Entries of x that are given other values."""
 CALLS, EACH = 64, 16
 """Calls of a sampler, and samples asked for in each: few, so that one which always begins anew is seen to."""
-POSTERIOR = 1_024
+POSTERIOR = 512
 """Draws of each example's z."""
 MOST = 2_000
 """Largest count that is tried."""
@@ -171,12 +171,13 @@ def _density(p: Distribution, z: Tensor) -> Tensor:
 def posterior(subject: Subject) -> list[Gap]:
     """Draws of q(z|x) against their density, for a few examples."""
     n, gaps = POSTERIOR * subject.effort, []
-    draw, other = (subject.draw("posterior", place, n) for place in (0, 1))
+    batch = picked(subject.batch, torch.arange(min(PLACES, len(subject.batch.x))))
+    draw, other = (subject.draw("posterior", place, n, batch=batch) for place in (0, 1))
     if not draw.rated:
         raise NotApplicable("the posterior has no density")
     whole = len(draw.log_px) == n
-    q = subject.model.encode(subject.batch.x, subject.batch.context)
-    for row in range(min(PLACES, len(subject.batch.x))):
+    q = subject.model.encode(batch.x, batch.context)
+    for row in range(len(batch.x)):
         name = f"q(z|x) of example {row}"
         log_q = _of_row(q, row)
         if whole:

@@ -13,7 +13,7 @@ from unveil.data import Batch
 from unveil.models import Draw
 from unveil.training.average import state_of
 from unveil.verify.check import Gap, Law, NotApplicable, fact
-from unveil.verify.subject import Subject, leaves, told
+from unveil.verify.subject import Subject, leaves, picked, told
 from unveil.verify.toy import LATER, Kept, ask, drawn, latent_of, model_of, toy
 
 REPEATS = 16
@@ -57,16 +57,6 @@ def _mean(q: Distribution) -> Tensor | None:
     except NotImplementedError:
         return None
     return mean
-
-
-def picked(batch: Batch, rows: Tensor) -> Batch:
-    """The examples at `rows`."""
-
-    def of(column: Tensor | None) -> Tensor | None:
-        return None if column is None else column[rows]
-
-    index, context, labelled = of(batch.index), of(batch.context), of(batch.labelled)
-    return Batch(batch.x[rows], index, batch.size, of(batch.observed), context, labelled)  # type: ignore[arg-type]
 
 
 def _company(subject: Subject) -> list[Gap]:

@@ -7,7 +7,8 @@ its sign, so that training makes the loss worse from there on and the best weigh
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -156,7 +157,7 @@ def _rehearse(subject: Subject) -> Rehearsal:
         learning_rate=1e-3,
         schedule="constant",
         warmup=0.0,
-        average=0.0,
+        average=0.5,
         checkpoint_every=1,
         seed=subject.seed,
         precision="float32",
@@ -167,8 +168,9 @@ def _rehearse(subject: Subject) -> Rehearsal:
     except Looked as error:
         looked = str(error)
         whole = train(subject, data, config)
-    first = min(whole.diary.checkpoints)
-    resumed = {"the end of an epoch": train(subject, data, config, whole.diary.checkpoints[first])}
+    # the last epoch but one, when the best weights are not the latest any more
+    late = sorted(whole.diary.checkpoints)[-2]
+    resumed = {"the end of an epoch": train(subject, data, config, whole.diary.checkpoints[late])}
     resumed["the middle of one"] = train(subject, data, config, halfway(subject, data, config))
     return Rehearsal(data, config, whole, resumed, looked)
 
@@ -179,10 +181,21 @@ def train(subject: Subject, data: Dataset, config: Training, resume: tuple[State
     watched, diary = Watched(objective), Diary()
     if resume is not None:
         resume = {name: value.clone() for name, value in resume[0].items()}, dict(resume[1])
-    outcome = loop.fit(model, watched, data, config, "float32", journal=diary, resume=resume)
+    with quiet():
+        outcome = loop.fit(model, watched, data, config, "float32", journal=diary, resume=resume)
     if not outcome.finished:
         raise KeyboardInterrupt  # the loop took it for a wish to stop in order, and there is nothing to go on with
     return Trained(model, objective, outcome, diary, watched.seen)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, the loop warns of nothing: a loss that is made worse on purpose may well leave what is finite."""
+    before, loop.log.disabled = loop.log.disabled, True
+    try:
+        yield
+    finally:
+        loop.log.disabled = before
 
 
 def trainer(subject: Subject, data: Dataset, config: Training) -> loop.Trainer:

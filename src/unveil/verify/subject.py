@@ -80,10 +80,12 @@ class Subject:
         """The first training examples in a fixed reading."""
         return next(self.data.train.batches(B, self.seed))
 
-    def draw(self, what: str, place: int, samples: int = 1, gradient: Gradient = "pathwise") -> Draw:
-        """Draws for the batch, whose noise is a function of `what` and `place`."""
+    def draw(
+        self, what: str, place: int, samples: int = 1, gradient: Gradient = "pathwise", batch: Batch | None = None
+    ) -> Draw:
+        """Draws for the batch, or another, whose noise is a function of `what` and `place`."""
         self.reseed(what, place)
-        return self.model.draw(self.batch, samples, gradient)
+        return self.model.draw(self.batch if batch is None else batch, samples, gradient)
 
     def objective_s(self, what: str, place: int, batch: Batch | None = None) -> Draw:
         """Draws as the objective wants them."""
@@ -110,6 +112,16 @@ class Subject:
     def prior(self) -> Distribution:
         """p(z), given the first example's context where the model is conditioned."""
         return self.model.prior(None, self.context(1))
+
+
+def picked(batch: Batch, rows: Tensor) -> Batch:
+    """The examples at `rows`."""
+
+    def of(column: Tensor | None) -> Tensor | None:
+        return None if column is None else column[rows]
+
+    index, context, labelled = of(batch.index), of(batch.context), of(batch.labelled)
+    return Batch(batch.x[rows], index, batch.size, of(batch.observed), context, labelled)  # type: ignore[arg-type]
 
 
 def told(loss: Loss) -> Tensor:

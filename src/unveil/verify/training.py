@@ -59,29 +59,12 @@ def choice(subject: Subject) -> list[Gap]:
         until = {number: value for number, value in looks.items() if number <= step}
         best = min(until, key=lambda number: until[number])
         gaps.append(fact(f"the best step is {best} in the checkpoint of step {step}", facts["best_step"] == best))
-        if best == step:  # no average is taken here, so that the best weights are those of the time
-            gaps.append(
-                _equal(
-                    "the best weights are the latest where their step is",
-                    {"": state["best/values"]},
-                    {"": state["weights/values"]},
-                )
-            )
-        else:
-            pair = state["best/values"], found.whole.diary.checkpoints[best][0]["best/values"]
-            gaps.append(
-                _equal(
-                    f"the best weights in the checkpoint of step {step} are those of step {best}",
-                    {"": pair[0]},
-                    {"": pair[1]},
-                )
-            )
-            gaps.append(
-                fact(
-                    "training goes on with the latest weights, not with the best",
-                    not _same(pair[0], state["weights/values"]),
-                )
-            )
+        kept, average = state["best/values"], found.whole.diary.checkpoints[best][0]["weights/average"]
+        what = f"the best weights in the checkpoint of step {step} are the average of step {best}"
+        gaps.append(fact(what, _same(kept, average)))
+        if best != step:
+            what = f"training goes on from step {step} with the latest weights, not with the best"
+            gaps.append(fact(what, not _same(kept, state["weights/values"])))
     return gaps
 
 
@@ -158,8 +141,9 @@ def lost(subject: Subject) -> list[Gap]:
 
 
 def _kept(tensors: Mapping[str, Tensor]) -> State:
-    """All that a lost step may not touch: all but the figures of the steps and the average, which moves to the weights."""
-    return {name: value for name, value in tensors.items() if not name.startswith(("tally", "best"))}
+    """All that a lost step may not touch: the figures count it, and the average still moves on."""
+    passing = ("tally", "best", "weights/average")
+    return {name: value for name, value in tensors.items() if not name.startswith(passing)}
 
 
 def state_values(tensors: Mapping[str, Tensor]) -> list[Tensor]:
