@@ -135,7 +135,7 @@ class Watching:
     def __init__(self):
         self.told = []
 
-    def forecast(self, seconds):
+    def forecast(self, seconds, done):
         self.told.append("forecast")
 
     def done(self, images, total):

@@ -246,6 +246,13 @@ def test_a_metric_works_where_products_run_in_bfloat16(tiny):
     assert loss.isfinite().all()
 
 
+def test_a_metric_at_no_number_is_none_and_raises_nothing():
+    made = Riemannian(torch.randn(3, D), torch.randn(3, D, D), 1.5, 0.3)
+    z = torch.tensor([[0.2, -0.4], [torch.nan, 0.0]])
+    rho, log_prob = made.draw(z)
+    assert rho.isfinite().all(1).tolist() == log_prob.isfinite().tolist() == [True, False]
+
+
 @pytest.mark.parametrize("name", ["hvae", "rhvae"])
 def test_a_trained_chain_can_be_evaluated(name, tiny):
     model, _ = named(name, latent=2)(tiny)

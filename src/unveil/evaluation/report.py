@@ -47,6 +47,16 @@ class Report:
         """Distortion + rate."""
         return self.nats.neg_elbo
 
+    @property
+    def distortion(self) -> Figure:
+        """-log p(x|z) under the posterior."""
+        return self.nats.distortion
+
+    @property
+    def rate(self) -> Figure | None:
+        """KL(q(z|x) || p(z))."""
+        return self.nats.rate
+
     def advice(self) -> list[str]:
         """What the figures say only beside each other."""
         exact = self.sections.get("quadrature")

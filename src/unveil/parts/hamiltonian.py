@@ -94,7 +94,9 @@ class Riemannian:
             return torch.einsum("cij,...j,...ck->...ik", self.spreads, rho, self._bumps(z)[1])
 
     def _root(self, z: Tensor) -> Tensor:
-        return torch.linalg.cholesky(self.inverse(z))
+        # a z that is no number is to be seen by whoever guards the step, not to end the training
+        root, wrong = torch.linalg.cholesky_ex(self.inverse(z))
+        return torch.where(wrong[..., None, None] != 0, torch.nan, root)
 
     def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """rho and its log-density."""
