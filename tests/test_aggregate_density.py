@@ -59,6 +59,14 @@ def test_posteriors_without_overlap_overflow_nothing():
     assert torch.allclose(Diagonals(loc[:3], log_scale[:3], z[:3]).joint()(0, 3), full, atol=1e-6)  # of numbers near 1e9
 
 
+def test_densities_of_many_dimensions_underflow_nothing():
+    loc, log_scale, z = posteriors(6, 800)
+    shift = 2.0  # every density is then near exp(-2000)
+    found = mixture(Diagonals(loc, log_scale + shift, loc + (z - loc) * torch.tensor(shift).exp()).joint(), 6)
+    assert found.own.max() < -1_500
+    assert all(part.isfinite().all() for part in (found.own, found.within, found.without))
+
+
 def parts_of(slope, scale, n, source):
     """Every figure of n fresh examples with x ~ N(0, pair(0.8))."""
     x = torch.randn(n, 2, generator=source, dtype=torch.float64) @ torch.linalg.cholesky(pair(0.8).double()).T
