@@ -103,6 +103,18 @@ def nll(model, batch):
         return float(NegativeLogPrior()(model.draw(batch), model, torch.tensor(0.0)).mean())
 
 
+@pytest.mark.parametrize("name", ["mixture", "coupling"])
+def test_a_prior_for_posteriors_that_collapsed_begins_as_wide_as_they_are(name, tiny, tmp_path):
+    torch.manual_seed(0)
+    model = small()
+    with torch.no_grad():
+        for weight in model.posterior.parameters():
+            weight.zero_()  # N(0, I) for every x
+    run = unveil.run.Run(model, Distortion() + Rate(), {"data": {}}, tmp_path / "x", tiny)
+    fresh, _ = unveil.refit._prepared(run.model, name, tiny, 0)
+    assert rate(fresh, tiny) < 5  # around the means alone it would be in the ten thousands
+
+
 def test_what_rests_is_in_evaluation_mode_while_the_prior_learns(tiny, tmp_path):
     """A foreign layer with running means: they would move in training mode, and the posterior with them."""
     torch.manual_seed(0)

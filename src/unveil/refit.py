@@ -39,7 +39,7 @@ from unveil.parts import (
     UniformCodes,
     Vamp,
 )
-from unveil.randomness import reseed
+from unveil.randomness import generator, reseed
 from unveil.recipes.priors import REFIT, pseudo_input_bounds
 from unveil.run import Run
 from unveil.store import free_path
@@ -175,7 +175,11 @@ def _prepared(trained: VAE, prior: str | Part, data: Dataset, seed: int) -> tupl
     context = None if split.context is None else split.context[:1]
     with torch.no_grad(), torch.random.fork_rng([]):
         reseed(seed, "refit")
-        made = own if isinstance(own, Part) else PRIORS[own](model, data, generation.encode(model, split).mean)
+        encoded = generation.encode(model, split)
+        # draws, not means: where posteriors are wide and alike, a prior around the means would begin far too narrow
+        noise = torch.randn(encoded.mean.shape, generator=generator(seed, "encodings"))
+        z = encoded.mean + encoded.scale * noise
+        made = own if isinstance(own, Part) else PRIORS[own](model, data, z)
         posterior = model.encode(split.reading.mean(split.values[:1]), context)
         _check(model.prior(None, context), made.cpu()(None, context))
     model.prior = made
