@@ -134,8 +134,10 @@ def test_what_was_put_down_for_other_weights_or_draws_is_left_alone(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         evaluate(model, split, samples=30, ledger=book, identity="a")
     book.stops, kept = None, dict(book.pages)
-    for settings in ({"identity": "b"}, {"identity": "a", "seed": 1}, {"identity": "a", "samples": 31}):
+    other = model_of(truth, 1.5)
+    other.register_parameter("weight", nn.Parameter(torch.zeros(1)))
+    for looked, settings in ((other, {"identity": "b"}), (model, {"seed": 1}), (model, {"samples": 31})):
         book.pages = dict(kept)
-        settings = {"samples": 30, "seed": 0, **settings}
+        settings = {"identity": "a", "samples": 30, "seed": 0, **settings}
         plain = {name: value for name, value in settings.items() if name != "identity"}
-        assert evaluate(model, split, ledger=book, **settings).curve == evaluate(model, split, **plain).curve
+        assert evaluate(looked, split, ledger=book, **settings).curve == evaluate(looked, split, **plain).curve
