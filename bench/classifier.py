@@ -4,7 +4,7 @@
 
 It learns from the training split without validation; each image comes gray or stochastically binarised with equal
 chance, moved by up to two pixels. The weights after the epoch with the best accuracy on the validation split are taken,
-rounded to float16, and only then looked at on the test split. With --write they go to src/unveil/evaluation/, with
+rounded to float16, and only then looked at on the test split. With --write they go to src/unveil/evaluation/samples/, with
 a record of how they were made. Five minutes on one thread of a busy machine.
 """
 
@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import platform
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -24,13 +23,12 @@ from torch.nn import functional as F
 
 import unveil
 from unveil.data import Binarise, Dataset, Gray, Reading, Split
-from unveil.evaluation.classifier import FACTS, FEATURES, WEIGHTS, DigitClassifier, look
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.samples import share
+from unveil.evaluation.samples.classifier import FACTS, FEATURES, FOLDER, WEIGHTS, DigitClassifier, look
+from unveil.evaluation.samples.drawn import share
 from unveil.randomness import generator
 from unveil.version import __version__
 
-PACKAGE = Path(__file__).parents[1] / "src" / "unveil" / "evaluation"
 BATCH, RATE, SHIFT = 100, 2e-3, 2
 READINGS: dict[str, Reading] = {"gray": Gray(), "binarised": Binarise()}
 
@@ -142,8 +140,8 @@ def main() -> None:
     text = json.dumps(record(classifier, data, content, facts), indent=1) + "\n"
     print(text)
     if given.write:
-        (PACKAGE / WEIGHTS).write_bytes(content)
-        (PACKAGE / FACTS).write_text(text, encoding="utf-8")
+        (FOLDER / WEIGHTS).write_bytes(content)
+        (FOLDER / FACTS).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 
 from unveil.distributions import DiagonalGaussian
 from unveil.evaluation import Figure
-from unveil.evaluation.mixture import Diagonals, broadcast, mixture
+from unveil.evaluation.latent.mixture import Diagonals, broadcast, mixture
 
 
 def pair(rho):
@@ -33,7 +33,7 @@ def by_hand(loc, log_scale, z):
 @pytest.mark.parametrize("rows", [1, 3, 7, 1_000])
 def test_the_mixture_is_that_of_brute_force(rows, monkeypatch):
     n = 7
-    monkeypatch.setattr("unveil.evaluation.mixture.NUMBERS", rows * n)
+    monkeypatch.setattr("unveil.evaluation.latent.mixture.NUMBERS", rows * n)
     loc, log_scale, z = posteriors(n, 3)
     tables = Diagonals(loc, log_scale, z)
     for table, full in [

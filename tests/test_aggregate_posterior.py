@@ -16,8 +16,8 @@ from unveil.data import Split
 from unveil.data.reading import Plain
 from unveil.errors import SettingError
 from unveil.evaluation import Figure
-from unveil.evaluation.aggregate import aggregate
-from unveil.evaluation.mixture import Interval, diagonals
+from unveil.evaluation.latent.aggregate import aggregate
+from unveil.evaluation.latent.mixture import Interval, diagonals
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.objectives import Mmd
@@ -125,10 +125,10 @@ def test_other_posteriors_take_the_long_way_to_the_same_place(monkeypatch):
     assert full.correlation is None
     assert full.dimensions == ()
     assert any("marginals" in why for why in full.missing)
-    monkeypatch.setattr("unveil.evaluation.aggregate.OTHERS", 50)
+    monkeypatch.setattr("unveil.evaluation.latent.aggregate.OTHERS", 50)
     assert aggregate(encoding(*MIDDLE, full=True), examples(MIDDLE[0], 120), images=None).examples == 50
     assert aggregate(encoding(*MIDDLE), examples(MIDDLE[0], 120), images=None).examples == 120
-    monkeypatch.setattr("unveil.evaluation.aggregate.STORED", 2 * 30)
+    monkeypatch.setattr("unveil.evaluation.latent.aggregate.STORED", 2 * 30)
     assert aggregate(encoding(*MIDDLE), examples(MIDDLE[0], 120), images=None).examples == 30
 
 

@@ -12,10 +12,11 @@ from torch import nn
 
 from unveil.data import LinearGaussian
 from unveil.errors import SettingError
-from unveil.evaluation import annealing, evaluate, moves
-from unveil.evaluation.annealed import annealed
-from unveil.evaluation.annealing import average, forward, schedule
-from unveil.evaluation.moves import from_posterior, from_prior, pilot
+from unveil.evaluation import evaluate
+from unveil.evaluation.likelihood import annealing, moves
+from unveil.evaluation.likelihood.annealed import annealed
+from unveil.evaluation.likelihood.annealing import average, forward, schedule
+from unveil.evaluation.likelihood.moves import from_posterior, from_prior, pilot
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.parts import (

@@ -13,9 +13,9 @@ from torch import nn
 from unveil.data import LinearGaussian
 from unveil.errors import SettingError
 from unveil.evaluation import in_evaluation
-from unveil.evaluation.annealing import reverse, schedule
-from unveil.evaluation.bidirectional import bidirectional, simulate
-from unveil.evaluation.moves import from_posterior, from_prior, move, pilot
+from unveil.evaluation.likelihood.annealing import reverse, schedule
+from unveil.evaluation.likelihood.bidirectional import bidirectional, simulate
+from unveil.evaluation.likelihood.moves import from_posterior, from_prior, move, pilot
 from unveil.models import VAE
 from unveil.parts import Conditioned, Gaussian, Isotropic, Net
 from unveil.randomness import reseed
@@ -155,7 +155,7 @@ def test_blocks_change_nothing_but_the_noise(monkeypatch):
     model = model_of(LinearGaussian.draw(8, 2))
     settings = {"n": 9, "temperatures": 30, "leapfrogs": 3, "chains": 8}
     whole = bidirectional(model, **settings)
-    monkeypatch.setattr("unveil.evaluation.annealing.ROWS", 24)
+    monkeypatch.setattr("unveil.evaluation.likelihood.annealing.ROWS", 24)
     cut = bidirectional(model, **settings)
     assert abs(cut.lower.value - whole.lower.value) < 4 * 2**0.5 * whole.lower.estimator
     assert cut.upper.value == pytest.approx(whole.upper.value, abs=0.5)

@@ -11,7 +11,7 @@ from safetensors.torch import save
 
 from unveil.data import Binarise, Gray
 from unveil.errors import DataError
-from unveil.evaluation.classifier import FACTS, FEATURES, FOLDER, WEIGHTS, DigitClassifier, facts, look, shipped
+from unveil.evaluation.samples.classifier import FACTS, FEATURES, FOLDER, WEIGHTS, DigitClassifier, facts, look, shipped
 from unveil.randomness import generator
 
 
@@ -31,7 +31,7 @@ def test_its_file_is_small_and_the_one_that_its_record_states():
 def test_its_files_are_part_of_the_package():
     listed = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     for name in (FACTS, WEIGHTS):
-        assert f'"evaluation/{name}"' in listed
+        assert f'"evaluation/samples/{name}"' in listed
 
 
 def test_it_is_at_rest_and_gives_features_and_labels_a_chunk_at_a_time(monkeypatch):
@@ -43,7 +43,7 @@ def test_it_is_at_rest_and_gives_features_and_labels_a_chunk_at_a_time(monkeypat
     assert features.shape == (7, FEATURES)
     assert features.dtype == torch.float32
     assert torch.equal(labels, classifier(x).argmax(1))
-    monkeypatch.setattr("unveil.evaluation.classifier.CHUNK", 3)
+    monkeypatch.setattr("unveil.evaluation.samples.classifier.CHUNK", 3)
     assert torch.allclose(look(classifier, x)[0], features, atol=1e-4)
 
 

@@ -10,8 +10,8 @@ from scipy import stats
 from unveil.data import Split
 from unveil.data.reading import Binarise, Plain
 from unveil.errors import SettingError
-from unveil.evaluation.compare import bca, bootstrap, compare, holm
-from unveil.evaluation.contender import Contender
+from unveil.evaluation.likelihood.compare import bca, bootstrap, compare, holm
+from unveil.evaluation.likelihood.contender import Contender
 from unveil.evaluation.tails import beta_cdf, beta_quantile, student_quantile, student_tails
 
 

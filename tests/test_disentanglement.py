@@ -9,9 +9,9 @@ from torch.distributions import Independent, Normal
 
 from unveil.data import from_arrays
 from unveil.errors import DataError, SettingError
-from unveil.evaluation.disentanglement import Rated, disentanglement, rated
-from unveil.evaluation.factor_scores import Known, dci, factor_vae, mig, sap
 from unveil.evaluation.figure import Figure
+from unveil.evaluation.latent.disentanglement import Rated, disentanglement, rated
+from unveil.evaluation.latent.factor_scores import Known, dci, factor_vae, mig, sap
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.part import Part

@@ -161,7 +161,7 @@ def test_evaluate_uses_exactly_the_draws_asked_for_and_meets_the_truth(samples):
 @pytest.mark.parametrize(("samples", "rows"), [(50, 4_000), (50, 16), (400, 64)])
 def test_evaluate_with_too_wide_a_proposal_is_unbiased_for_the_evidence(samples, rows, monkeypatch):
     # rows below K cut the draws into chunks, the last one short
-    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", rows)
+    monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", rows)
     truth = LinearGaussian.draw(8, 2)
     x = truth.sample(1).expand(400, 8)  # one example many times: each estimate has noise of its own
     model = model_of(truth, 1.2)
@@ -183,7 +183,7 @@ def test_chunks_change_nothing_but_the_noise(monkeypatch):
     model = model_of(truth)
     model.register_parameter("weight", nn.Parameter(torch.zeros(1)))
     whole = evaluate(model, split, samples=300)
-    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 64)
+    monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 64)
     cut = evaluate(model, split, samples=300)
     assert cut.nll.value == pytest.approx(whole.nll.value, abs=1e-4)
     assert cut.ess.value == pytest.approx(300, rel=1e-3)

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from unveil.errors import DataError, SettingError
-from unveil.evaluation.factor_scores import Known, concentration, dci, entropy, factor_vae, gap, information, mig, sap
+from unveil.evaluation.latent.factor_scores import (
+    Known,
+    concentration,
+    dci,
+    entropy,
+    factor_vae,
+    gap,
+    information,
+    mig,
+    sap,
+)
 
 VALUES = (3, 4, 6, 10)
 ORDERED = (False, True, True, True)

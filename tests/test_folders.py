@@ -9,7 +9,7 @@ from helpers.runs import SHORT, real_data
 
 import unveil
 from unveil.errors import RunError, SettingError
-from unveil.evaluation.compare import compare
+from unveil.evaluation.likelihood.compare import compare
 from unveil.store import RunFolder
 
 
@@ -36,7 +36,8 @@ def test_evaluation_of_a_folder_that_cannot_be_written_still_answers(tiny, tmp_p
         raise RunError(f"{path} cannot be written: Read-only file system")
 
     monkeypatch.setattr("unveil.store.tensors.write", refuse)
-    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 20)  # several blocks, so that it is put down on the way
+    # several blocks, so that it is put down on the way
+    monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 20)
     assert isfinite(run.evaluate(samples=5).nll.value)
     assert caplog.text.count("cannot be written") == 2
     with pytest.raises(RunError, match="has not been evaluated"):
@@ -44,13 +45,13 @@ def test_evaluation_of_a_folder_that_cannot_be_written_still_answers(tiny, tmp_p
 
 
 def test_an_evaluation_that_was_stopped_goes_on_in_its_folder(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 20)
+    monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 20)
     run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
     whole = run.evaluate(samples=5)
     done = []
 
     class Stopping:
-        def forecast(self, seconds, before):
+        def forecast(self, what, seconds, before):
             done.append(before)
 
         def done(self, images, total):

@@ -5,7 +5,7 @@ import torch
 from scipy.linalg import sqrtm
 
 from unveil.errors import SettingError
-from unveil.evaluation.frechet import frechet, gaussian_distance
+from unveil.evaluation.samples.frechet import frechet, gaussian_distance
 
 
 def normals(n, size, seed, shift=0.0, scale=1.0):

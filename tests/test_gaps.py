@@ -14,8 +14,8 @@ from helpers.amortised import closest, correlated, divergence, model_of, split_o
 from unveil.data import LinearGaussian
 from unveil.errors import SettingError
 from unveil.evaluation import Figure
-from unveil.evaluation.gaps import Gaps, gaps
-from unveil.evaluation.refinement import Search
+from unveil.evaluation.likelihood.gaps import Gaps, gaps
+from unveil.evaluation.likelihood.refinement import Search
 from unveil.networks import Mlp
 from unveil.parts import CrossEntropy, Flowed, Gaussian, Net, Planar, Point, TwoStage
 
@@ -80,7 +80,7 @@ def test_choosing_the_better_posterior_does_not_bias_the_gap(monkeypatch):
     """Two posteriors as good as each other: by chance one looks better, and must not for that."""
     mirrored = lambda self, model, head, start, batch, place: (start - torch.tensor([1.2, -0.8, 0, 0]),) * 2  # noqa: E731
     monkeypatch.setattr(Search, "descend", mirrored)
-    monkeypatch.setattr("unveil.evaluation.refinement.CHOOSING", 10)
+    monkeypatch.setattr("unveil.evaluation.likelihood.refinement.CHOOSING", 10)
     split = split_of(TRUTH, 2_000)
     found = gaps(model_of(TRUTH, 2 * SHIFT, SCALES), split, **{**SHORT, "samples": 10}, log_p=torch.zeros(2_000))
     assert 800 < found.improved < 1_200
@@ -111,8 +111,8 @@ def test_the_stated_errors_are_those_of_the_estimates(close, monkeypatch):
 def test_blocks_and_chunks_change_nothing_but_the_noise(monkeypatch):
     model, split = model_of(TRUTH, SHIFT, SCALES), split_of(TRUTH, N)
     whole = gaps(model, split, **SHORT)
-    monkeypatch.setattr("unveil.evaluation.gaps.BLOCK", 25)
-    monkeypatch.setattr("unveil.evaluation.gaps.NUMBERS", 4 * 1_000)
+    monkeypatch.setattr("unveil.evaluation.likelihood.gaps.BLOCK", 25)
+    monkeypatch.setattr("unveil.evaluation.likelihood.gaps.NUMBERS", 4 * 1_000)
     cut = gaps(model, split, **SHORT)
     for name in ("elbo", "refined", "log_p"):
         one, other = getattr(whole, name), getattr(cut, name)
@@ -144,7 +144,7 @@ class Watching:
     def __init__(self):
         self.told = []
 
-    def forecast(self, seconds, done):
+    def forecast(self, what, seconds, done):
         self.told.append("forecast")
 
     def done(self, images, total):
@@ -152,7 +152,7 @@ class Watching:
 
 
 def test_who_watches_is_told(monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.gaps.BLOCK", 4)
+    monkeypatch.setattr("unveil.evaluation.likelihood.gaps.BLOCK", 4)
     watcher = Watching()
     gaps(model_of(TRUTH, SHIFT, SCALES), split_of(TRUTH, 10), images=None, steps=2, samples=2, watcher=watcher)
     assert watcher.told == ["forecast", (4, 10), (8, 10), (10, 10)]

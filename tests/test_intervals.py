@@ -9,7 +9,7 @@ from torch import nn
 
 from unveil.data import LinearGaussian, Plain, Split
 from unveil.evaluation import Figure, evaluate
-from unveil.evaluation.weigh import curve_points
+from unveil.evaluation.likelihood.weigh import curve_points
 
 REPEATS = 200
 
@@ -102,7 +102,7 @@ class Book:
 
 @pytest.mark.parametrize("stops", [1, 3])
 def test_a_stopped_evaluation_ends_as_if_it_had_not_been_stopped(stops, monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 64)
+    monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 64)
     truth, model = wide(2)
     split, seen = split_of(truth.sample(23)), []
     whole = evaluate(model, split, samples=30)
@@ -112,7 +112,7 @@ def test_a_stopped_evaluation_ends_as_if_it_had_not_been_stopped(stops, monkeypa
     book.stops = None
 
     class Counting:
-        def forecast(self, seconds, done):
+        def forecast(self, what, seconds, done):
             assert done > 0
 
         def done(self, images, total):
@@ -128,7 +128,7 @@ def test_a_stopped_evaluation_ends_as_if_it_had_not_been_stopped(stops, monkeypa
 
 
 def test_what_was_put_down_for_other_weights_or_draws_is_left_alone(monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.weigh.ROWS", 64)
+    monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 64)
     truth, model = wide(2)
     split, book = split_of(truth.sample(9)), Book(2)
     with pytest.raises(KeyboardInterrupt):

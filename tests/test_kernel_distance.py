@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unveil.errors import SettingError
-from unveil.evaluation.kernel import kernel_distance
+from unveil.evaluation.samples.kernel import kernel_distance
 
 
 def normals(n, size, seed, shift=0.0):
@@ -52,7 +52,7 @@ def test_its_error_is_the_jackknife_over_both_sets():
 def test_chunks_change_nothing(monkeypatch):
     x, y = normals(40, 3, 0), normals(33, 3, 1, 0.4)
     whole = kernel_distance(x, y)
-    monkeypatch.setattr("unveil.evaluation.kernel.CHUNK", 7)
+    monkeypatch.setattr("unveil.evaluation.samples.kernel.CHUNK", 7)
     cut = kernel_distance(x, y)
     assert cut.value == pytest.approx(whole.value, rel=1e-10)
     assert cut.stderr == pytest.approx(whole.stderr, rel=1e-10)

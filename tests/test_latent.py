@@ -16,9 +16,9 @@ from unveil.data.reading import Plain
 from unveil.distributions import DiagonalGaussian
 from unveil.errors import SettingError
 from unveil.evaluation import Figure
-from unveil.evaluation.activity import Layer, Means, activity, rates_by_dimension
-from unveil.evaluation.latent import latent_space
-from unveil.evaluation.probes import probes
+from unveil.evaluation.latent.activity import Layer, Means, activity, rates_by_dimension
+from unveil.evaluation.latent.probes import probes
+from unveil.evaluation.latent.space import latent_space
 from unveil.models import VAE
 from unveil.parts import Gaussian, Isotropic, MixtureOfGaussians, Net, Standard
 

@@ -9,8 +9,8 @@ import torch
 
 from unveil.data import Binarise, LinearGaussian, from_arrays
 from unveil.errors import SettingError
-from unveil.evaluation.memory import WORST, _below, _chance, memory
-from unveil.evaluation.nearest import nearest, nearest_other
+from unveil.evaluation.samples.memory import WORST, _below, _chance, memory
+from unveil.evaluation.samples.nearest import nearest, nearest_other
 from unveil.randomness import generator
 
 
@@ -63,8 +63,8 @@ def test_nearest_neighbours_are_those_of_loops_over_all_pairs(monkeypatch):
     x, others = torch.randn(23, 2, 3, generator=generator("x")), torch.randn(31, 2, 3, generator=generator("y"))
     squares = (x.double().unsqueeze(1) - others.double()).square().sum((2, 3))
     for rows, columns in ((500, 20_000), (7, 11), (5, 4)):
-        monkeypatch.setattr("unveil.evaluation.nearest.ROWS", rows)
-        monkeypatch.setattr("unveil.evaluation.nearest.COLUMNS", columns)
+        monkeypatch.setattr("unveil.evaluation.samples.nearest.ROWS", rows)
+        monkeypatch.setattr("unveil.evaluation.samples.nearest.COLUMNS", columns)
         distances, places = nearest(x, others)
         exact = squares.sort(1)
         assert torch.equal(places, exact.indices[:, :2])
@@ -188,7 +188,7 @@ def test_the_report_is_plain_data_and_a_function_of_the_seed(data):
 
 def test_the_error_of_a_median_is_its_spread():
     values = torch.randn(400, 500, generator=generator("median"), dtype=torch.float64)
-    from unveil.evaluation.memory import _median
+    from unveil.evaluation.samples.memory import _median
 
     found = [_median(row) for row in values]
     spread = torch.tensor([one.value for one in found]).std()

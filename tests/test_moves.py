@@ -7,10 +7,10 @@ from helpers.curved import near
 from test_exact import model_of
 
 from unveil.data import LinearGaussian
-from unveil.evaluation import annealing, moves
-from unveil.evaluation.annealed import annealed
-from unveil.evaluation.annealing import schedule
-from unveil.evaluation.moves import PILOTS, TARGET, Path, from_posterior, from_prior, move, pilot
+from unveil.evaluation.likelihood import annealing, moves
+from unveil.evaluation.likelihood.annealed import annealed
+from unveil.evaluation.likelihood.annealing import schedule
+from unveil.evaluation.likelihood.moves import PILOTS, TARGET, Path, from_posterior, from_prior, move, pilot
 
 pytestmark = pytest.mark.usefixtures("seeded")
 STARTS = [from_prior, from_posterior]
@@ -75,7 +75,8 @@ def test_steps_are_found_by_a_pilot_of_its_own_and_then_frozen(monkeypatch):
     used, found = [], []
     walk, look = moves.move, moves.pilot
     monkeypatch.setattr(annealing, "move", lambda p, s, beta, steps, n: used.append(steps) or walk(p, s, beta, steps, n))
-    monkeypatch.setattr("unveil.evaluation.annealed.pilot", lambda *given: found.append(look(*given)) or found[-1])
+    room = "unveil.evaluation.likelihood.annealed"
+    monkeypatch.setattr(f"{room}.pilot", lambda *given: found.append(look(*given)) or found[-1])
     model, split = model_of(truth), split_of(truth.sample(4))
     annealed(model, split, chains=8, temperatures=20, leapfrogs=3)
     annealed(model, split, chains=16, temperatures=20, leapfrogs=3)  # other chains, the same pilot

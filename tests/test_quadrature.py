@@ -15,8 +15,8 @@ from unveil.data import Split
 from unveil.data.reading import Plain
 from unveil.errors import SettingError
 from unveil.evaluation import evaluate
-from unveil.evaluation.evidence import evidence
-from unveil.evaluation.quadrature import Quadrature, quadrature
+from unveil.evaluation.likelihood.evidence import evidence
+from unveil.evaluation.likelihood.quadrature import Quadrature, quadrature
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.parts import (
@@ -122,7 +122,7 @@ def test_what_finer_grids_leave_out_does_not_matter(monkeypatch):
     model = steep(gain=6.0)
     split = drawn(model, 30)
     found = evidence(model, split, points=256**2)
-    monkeypatch.setattr("unveil.evaluation.integral.DEPTH", torch.inf)
+    monkeypatch.setattr("unveil.evaluation.likelihood.integral.DEPTH", torch.inf)
     whole = evidence(model, split, points=256**2)
     assert torch.allclose(found.log_p, whole.log_p, rtol=0, atol=1e-6)
     assert found.visited < 0.6 * whole.visited
@@ -132,8 +132,8 @@ def test_parts_change_nothing(monkeypatch):
     model = steep()
     split = drawn(model, 30)
     whole = evidence(model, split)
-    monkeypatch.setattr("unveil.evaluation.integral.MARKS", 2_000)
-    monkeypatch.setattr("unveil.evaluation.grid.NUMBERS", 100)
+    monkeypatch.setattr("unveil.evaluation.likelihood.integral.MARKS", 2_000)
+    monkeypatch.setattr("unveil.evaluation.likelihood.grid.NUMBERS", 100)
     cut = evidence(model, split)
     assert torch.allclose(cut.log_p, whole.log_p, rtol=0, atol=1e-5)
     assert cut.grid == whole.grid
@@ -144,7 +144,7 @@ def test_blocks_agree_within_their_errors(monkeypatch):
     model = steep()
     split = drawn(model, 30)
     whole = evidence(model, split)
-    monkeypatch.setattr("unveil.evaluation.evidence.NUMBERS", 200)
+    monkeypatch.setattr("unveil.evaluation.likelihood.evidence.NUMBERS", 200)
     cut = evidence(model, split)
     assert ((cut.log_p - whole.log_p).abs() <= cut.error + whole.error).all()
     assert not torch.equal(cut.log_p, whole.log_p)  # it was cut: each block has a box of its own
@@ -231,7 +231,7 @@ def test_what_cannot_be_integrated_says_why(tiny, monkeypatch):
         quadrature(steep(), tiny.test, points=1000)
     with pytest.raises(SettingError, match="positive tolerance"):
         quadrature(steep(), tiny.test, tolerance=0.0)
-    monkeypatch.setattr("unveil.evaluation.evidence.CONTEXTS", 29)
+    monkeypatch.setattr("unveil.evaluation.likelihood.evidence.CONTEXTS", 29)
     with pytest.raises(SettingError, match="30 are more than 29"):
         quadrature(steep(context=3), replace(tiny.test, context=torch.arange(90.0).view(30, 3)))
     broken = steep()

@@ -9,9 +9,9 @@ from torch import nn
 
 from unveil.data import LinearGaussian, Split
 from unveil.data.reading import Plain
-from unveil.evaluation.evidence import evidence
-from unveil.evaluation.grid import Sums
-from unveil.evaluation.integral import judge
+from unveil.evaluation.likelihood.evidence import evidence
+from unveil.evaluation.likelihood.grid import Sums
+from unveil.evaluation.likelihood.integral import judge
 from unveil.models import VAE
 from unveil.part import Part
 from unveil.parts import Isotropic, Net, Point, Standard
@@ -192,10 +192,10 @@ def test_the_box_grows_until_nothing_lies_beyond():
 
 
 def test_what_the_box_cuts_off_is_in_the_error(monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.integral.GROWTHS", 0)
+    monkeypatch.setattr("unveil.evaluation.likelihood.integral.GROWTHS", 0)
     truth = LinearGaussian.draw(8, 1, 2.0)
-    monkeypatch.setattr("unveil.evaluation.evidence.REACH", 0.0)
-    monkeypatch.setattr("unveil.evaluation.evidence.DRAWS", 20)
+    monkeypatch.setattr("unveil.evaluation.likelihood.evidence.REACH", 0.0)
+    monkeypatch.setattr("unveil.evaluation.likelihood.evidence.DRAWS", 20)
     x = truth.sample(50)
     found = under(model_of(truth), x)
     off = (found.log_p - truth.log_likelihood(x)).abs()

@@ -9,10 +9,10 @@ from torch import nn
 
 from unveil.data import from_arrays
 from unveil.errors import SettingError
-from unveil.evaluation.classifier import facts
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.quality import TITLES, quality, text
-from unveil.evaluation.samples import share
+from unveil.evaluation.samples.classifier import facts
+from unveil.evaluation.samples.drawn import share
+from unveil.evaluation.samples.quality import TITLES, quality, text
 from unveil.randomness import generator
 from unveil.recipes import recipe
 

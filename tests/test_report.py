@@ -10,7 +10,8 @@ from torch import nn
 
 from unveil.data import Dataset, LinearGaussian, Space
 from unveil.errors import SettingError
-from unveil.evaluation import SECTIONS, annealed, bidirectional, report
+from unveil.evaluation import SECTIONS, report
+from unveil.evaluation.likelihood import annealed, bidirectional
 from unveil.recipes import recipe
 from unveil.store.files import plain
 

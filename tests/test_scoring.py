@@ -12,12 +12,12 @@ from scipy import stats
 
 from unveil.data import LinearGaussian, from_arrays
 from unveil.errors import DataError, SettingError
-from unveil.evaluation import drawing
-from unveil.evaluation.complexity import code_length
-from unveil.evaluation.conformal import calibrate, p_values
-from unveil.evaluation.measured import Measured, measure
-from unveil.evaluation.scoring import score
-from unveil.evaluation.statistic import typicality
+from unveil.evaluation.anomaly.complexity import code_length
+from unveil.evaluation.anomaly.conformal import calibrate, p_values
+from unveil.evaluation.anomaly.measured import Measured, measure
+from unveil.evaluation.anomaly.scoring import score
+from unveil.evaluation.anomaly.statistic import typicality
+from unveil.evaluation.likelihood import drawing
 from unveil.networks import Mlp
 from unveil.parts import CrossEntropy, Net, Point
 

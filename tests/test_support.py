@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unveil.errors import SettingError
-from unveil.evaluation.support import support
+from unveil.evaluation.samples.support import support
 
 
 def normals(n, size, seed, shift=0.0, scale=1.0):
@@ -50,7 +50,7 @@ def test_a_few_points_on_a_line_give_what_can_be_counted():
 
 @pytest.mark.parametrize(("n", "m", "k"), [(40, 30, 5), (30, 41, 3), (12, 12, 1)])
 def test_loops_over_all_pairs_say_the_same(n, m, k, monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.support.CHUNK", 7)
+    monkeypatch.setattr("unveil.evaluation.samples.support.CHUNK", 7)
     samples, data = normals(n, 3, 0, 0.5), normals(m, 3, 1)
     assert values(support(samples, data, k)) == pytest.approx(by_loops(samples, data, k))
 

@@ -8,8 +8,9 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Mul
 from unveil.data import Batch, LinearGaussian, from_arrays
 from unveil.distributions import IndependentBernoulli
 from unveil.errors import SettingError
-from unveil.evaluation import drawing, in_evaluation
-from unveil.evaluation.surprise import entropies, log_probs, surprise
+from unveil.evaluation import in_evaluation
+from unveil.evaluation.anomaly.surprise import entropies, log_probs, surprise
+from unveil.evaluation.likelihood import drawing
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.parts import (
@@ -69,14 +70,14 @@ def test_a_map_sums_to_the_distortion_of_the_same_draws(head, x, closed):
 
 def test_chunks_are_weighed_by_how_many_draws_they_hold(monkeypatch):
     truth = LinearGaussian.draw(D, 2)
-    monkeypatch.setattr(drawing, "ROWS", 4)  # 10 draws in chunks of 4, 4 and 2
+    monkeypatch.setattr(drawing, "ROWS", 4)  # 10 draws in chunks of 4, 3 and 3
     model, x = linear(truth), truth.sample(3)
     found = surprise(model, real(x), samples=10)
     parts = []
     with in_evaluation(model), torch.no_grad():
         for place in range(3):
             costs = []
-            for chunk, count in enumerate((4, 4, 2)):
+            for chunk, count in enumerate((4, 3, 3)):
                 reseed(0, "surprise", place, chunk)
                 costs.append(-model.draw(Batch(x[place : place + 1], torch.tensor([place]), 3), count).log_px)
             parts.append(torch.cat(costs).mean())

@@ -43,7 +43,7 @@ SEEDS = {"vae": (0, 1), "iwae": (0, 1), "ladder": (0, 1)}
 @pytest.fixture(autouse=True)
 def idle(monkeypatch):
     """The machine's matrix rate is not measured anew for each figure."""
-    monkeypatch.setattr("unveil.evaluation.nats.matrix_rate", lambda: 1e10, raising=False)
+    monkeypatch.setattr("unveil.evaluation.likelihood.nats.matrix_rate", lambda: 1e10, raising=False)
 
 
 @pytest.mark.parametrize(("name", "seed"), [(name, seed) for name in RECIPES for seed in SEEDS.get(name, (0,))])

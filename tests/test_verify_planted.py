@@ -27,7 +27,7 @@ E = (1, 6, 5)
 
 @pytest.fixture(autouse=True)
 def idle(monkeypatch):
-    monkeypatch.setattr("unveil.evaluation.nats.matrix_rate", lambda: 1e10, raising=False)
+    monkeypatch.setattr("unveil.evaluation.likelihood.nats.matrix_rate", lambda: 1e10, raising=False)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unveil.data import Split
 from unveil.distributions import Surface, surface_of
-from unveil.evaluation import in_evaluation
+from unveil.evaluation import encoded, in_evaluation
 from unveil.models import Model
 from unveil.randomness import generator, reseed
 
@@ -37,19 +37,9 @@ class Encoded:
     index: Tensor
 
 
-@torch.no_grad()
 def encode(model: Model, split: Split) -> Encoded:
     """q(z|x) of every example, without noise: a random reading gives way to its mean, the gray image."""
-    device = next(model.parameters()).device
-    means, scales = [], []
-    with in_evaluation(model):
-        for start in range(0, len(split), CHUNK):
-            x = split.reading.mean(split.values[start : start + CHUNK]).to(device)
-            context = None if split.context is None else split.context[start : start + CHUNK].to(device)
-            posterior = model.encode(x, context)
-            means.append(posterior.mean.cpu())
-            scales.append(posterior.stddev.cpu())
-    return Encoded(torch.cat(means), torch.cat(scales), split.labels, split.rows)
+    return Encoded(*encoded(model, split), split.labels, split.rows)
 
 
 @torch.no_grad()

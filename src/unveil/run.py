@@ -18,7 +18,7 @@ import unveil.parts
 from unveil.data import Dataset, load
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
-from unveil.evaluation.contender import Contender
+from unveil.evaluation.likelihood.contender import Contender
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check

@@ -7,7 +7,7 @@ from torch.distributions import MultivariateNormal
 from unveil.data import Batch, Split
 from unveil.data.reading import Plain
 from unveil.distributions import DiagonalGaussian
-from unveil.evaluation import moves
+from unveil.evaluation.likelihood import moves
 from unveil.part import Part
 
 

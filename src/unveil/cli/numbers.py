@@ -50,7 +50,7 @@ def compare(arguments: list[str]) -> int:
     given = parse(options.Compare, "compare", arguments)
     start()
     import unveil
-    from unveil.evaluation.compare import compare as compared
+    from unveil.evaluation.likelihood.compare import compare as compared
 
     runs = [unveil.open(path) for path in given.runs]
     found = compared([run.contender(given.figure) for run in runs], pairs=given.pairs, level=given.level)

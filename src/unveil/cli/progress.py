@@ -83,16 +83,19 @@ class EvaluationBar:
     """The forecast, then how many images are done."""
 
     def __init__(self) -> None:
+        self.what = ""
         self.bar: tqdm | None = None
 
-    def forecast(self, seconds: float, done: int) -> None:
+    def forecast(self, what: str, seconds: float, done: int) -> None:
         before = f", going on after the {done:,} images that were done before" if done else ""
-        say(f"evaluating; this will take about {lasting(seconds)}{before}")
+        self.what = what
+        say(f"{what}: this will take about {lasting(seconds)}{before}")
 
     def done(self, images: int, total: int) -> None:
         if self.bar is None and sys.stderr.isatty():
-            self.bar = tqdm(total=total, desc="evaluate", unit=" images", dynamic_ncols=True, leave=False)
+            self.bar = tqdm(total=total, desc=self.what, unit=" images", dynamic_ncols=True, leave=False)
         if self.bar is not None:
             self.bar.update(images - self.bar.n)
             if images >= total:
                 self.bar.close()
+                self.bar = None

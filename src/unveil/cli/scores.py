@@ -15,7 +15,7 @@ from unveil.errors import SettingError
 
 if TYPE_CHECKING:
     from unveil.data import Dataset, Split
-    from unveil.evaluation.scoring import Scores
+    from unveil.evaluation.anomaly.scoring import Scores
     from unveil.run import Run
 
 SHOWN = 20
@@ -26,7 +26,7 @@ def score(arguments: list[str]) -> int:
     """`unveil score`."""
     given = parse(options.Score, "score", arguments)
     start()
-    from unveil.evaluation.scoring import score as scored
+    from unveil.evaluation.anomaly.scoring import score as scored
 
     kind = ending(given.out, (".csv", ".parquet"))
     run, data = open_run(given.run, given.data, given.data_dir)
@@ -91,7 +91,7 @@ def _parquet():  # type: ignore[no-untyped-def]
 def _draw(run: Run, data: Dataset, split: Split, found: Scores, path: Path, seed: int) -> None:
     """The most anomalous images, each over its map."""
     from unveil import album
-    from unveil.evaluation.surprise import surprise
+    from unveil.evaluation.anomaly.surprise import surprise
 
     worst = split.subset(found.score.argsort(descending=True)[:SHOWN])
     maps = surprise(run.model, worst, seed=seed)

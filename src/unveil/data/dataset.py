@@ -152,7 +152,7 @@ class Dataset:
             columns = [getattr(part, name) for part in parts]
             return None if any(column is None for column in columns) else torch.cat(columns)
 
-        optional = {name: joined(name) for name in ("labels", "context", "labelled")}
+        optional = {name: joined(name) for name in ("labels", "context", "labelled", "factors")}
         values, rows = torch.cat([part.values for part in parts]), torch.cat([part.rows for part in parts])
         whole = replace(parts[0], name="all", values=values, rows=rows, **optional)  # type: ignore[arg-type]
         # rows of one source are put in its order again; where each split has a source of its own they stay as they are

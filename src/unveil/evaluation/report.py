@@ -13,10 +13,10 @@ from typing import Any
 from unveil.data import Dataset
 from unveil.errors import UnveilError, unknown
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.nats import Nats, evaluate
-from unveil.evaluation.quadrature import Quadrature
+from unveil.evaluation.likelihood.nats import Nats, evaluate
+from unveil.evaluation.likelihood.quadrature import Quadrature
 from unveil.evaluation.sections import SECTIONS, Section, Subject
-from unveil.evaluation.weigh import Ledger, Watcher
+from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
 
 BLIND = 0.1
@@ -115,7 +115,7 @@ def report(
         ledger=ledger,
         identity=identity,
     )
-    subject = Subject(model, data, chosen, images, seed)
+    subject = Subject(model, data, chosen, images, seed, watcher)
     sections, refused = {}, {}
     for name in wanted:
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from unveil.data import Dataset, Split
+from unveil.evaluation.watching import Watcher
 from unveil.models import Model
 
 
@@ -38,6 +39,7 @@ class Subject:
         split: which split the figures are of, whole.
         images: how many of its images the nats are of, as a function of `seed`; None for all.
         seed: of everything random.
+        watcher: told how long what is costly will take.
     """
 
     model: Model
@@ -45,6 +47,7 @@ class Subject:
     split: Split
     images: int | None
     seed: int
+    watcher: Watcher | None = None
 
 
 ANNEALED, SIMULATED, REFINED = 32, 16, 200
@@ -55,61 +58,64 @@ def _most(subject: Subject, most: int) -> int:
     return most if subject.images is None else min(most, subject.images)
 
 
+def _costly(subject: Subject, most: int) -> dict[str, Any]:
+    return {"images": _most(subject, most), "seed": subject.seed, "watcher": subject.watcher}
+
+
 def _quadrature(subject: Subject) -> Section:
-    from unveil.evaluation.quadrature import quadrature
+    from unveil.evaluation.likelihood.quadrature import quadrature
 
     return quadrature(subject.model, subject.split, data=subject.data.name, images=subject.images, seed=subject.seed)
 
 
 def _annealing(subject: Subject) -> Section:
-    from unveil.evaluation.annealed import annealed
+    from unveil.evaluation.likelihood.annealed import annealed
 
-    return annealed(subject.model, subject.split, images=_most(subject, ANNEALED), seed=subject.seed)
+    return annealed(subject.model, subject.split, **_costly(subject, ANNEALED))
 
 
 def _sandwich(subject: Subject) -> Section:
-    from unveil.evaluation.bidirectional import bidirectional
+    from unveil.evaluation.likelihood.bidirectional import bidirectional
 
     n = _most(subject, SIMULATED)
     context = subject.split.sample(n, subject.seed).context
     count = n if context is None else len(context)
-    return bidirectional(subject.model, n=count, context=context, seed=subject.seed)
+    return bidirectional(subject.model, n=count, context=context, seed=subject.seed, watcher=subject.watcher)
 
 
 def _gaps(subject: Subject) -> Section:
-    from unveil.evaluation.gaps import gaps
+    from unveil.evaluation.likelihood.gaps import gaps
 
-    images = _most(subject, REFINED)
-    return gaps(subject.model, subject.split, data=subject.data.name, images=images, seed=subject.seed)
+    return gaps(subject.model, subject.split, data=subject.data.name, **_costly(subject, REFINED))
 
 
 def _aggregate(subject: Subject) -> Section:
-    from unveil.evaluation.aggregate import aggregate
+    from unveil.evaluation.latent.aggregate import aggregate
 
     return aggregate(subject.model, subject.split, data=subject.data.name, seed=subject.seed)
 
 
 def _latent(subject: Subject) -> Section:
-    from unveil.evaluation.latent import latent_space
+    from unveil.evaluation.latent.space import latent_space
 
     data = subject.data
     return latent_space(subject.model, subject.split, data.train, data=data.name, images=subject.images, seed=subject.seed)
 
 
 def _factors(subject: Subject) -> Section:
-    from unveil.evaluation.disentanglement import disentanglement
+    from unveil.evaluation.latent.disentanglement import disentanglement
 
     return disentanglement(subject.model, subject.data, subject.split.name, subject.seed)
 
 
 def _samples(subject: Subject) -> Section:
-    from unveil.evaluation.quality import quality
+    from unveil.evaluation.samples.quality import quality
 
     return quality(subject.model, subject.data, split=subject.split.name, seed=subject.seed)
 
 
 def _memory(subject: Subject) -> Section:
-    from unveil.evaluation.memory import memory
+    from unveil.evaluation.samples.memory import memory
 
     return memory(subject.model, subject.data, split=subject.split.name, seed=subject.seed)
 

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from unveil.data import Split
 from unveil.errors import DataError, SettingError, unknown
-from unveil.evaluation.conformal import Calibration, allowed, calibrate, p_values
-from unveil.evaluation.contender import WEIGHTED
+from unveil.evaluation.anomaly.conformal import Calibration, allowed, calibrate, p_values
+from unveil.evaluation.anomaly.measured import measure
+from unveil.evaluation.anomaly.statistic import STATISTICS
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.measured import measure
-from unveil.evaluation.statistic import STATISTICS
+from unveil.evaluation.likelihood.contender import WEIGHTED
 from unveil.models import Model
 
 SURE = 0.01

@@ -8,10 +8,11 @@ from time import perf_counter
 import torch
 
 from unveil.data import Split
-from unveil.evaluation.annealing import Annealing, Start, average, block, check, forward, schedule
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.moves import from_prior, pilot
+from unveil.evaluation.likelihood.annealing import Annealing, Start, average, block, check, forecast, forward, schedule
+from unveil.evaluation.likelihood.moves import from_prior, pilot
+from unveil.evaluation.watching import Watcher
 from unveil.models import Model
 from unveil.randomness import reseed
 
@@ -94,6 +95,7 @@ def annealed(
     leapfrogs: int = 2,
     start: Start = from_prior,
     seed: int = 0,
+    watcher: Watcher | None = None,
 ) -> Annealed:
     """Estimate -log p(x) by annealed importance sampling with Hamiltonian moves.
 
@@ -113,6 +115,7 @@ def annealed(
         leapfrogs: steps in one move. More temperatures gain more than longer moves.
         start: where chains begin; `from_posterior` is a shorter way that trusts the encoder's tails.
         seed: of everything random.
+        watcher: told the forecast before the chains start, and the progress.
 
     Raises:
         SettingError: a model without likelihood or without flat z, or settings that cannot be.
@@ -128,11 +131,16 @@ def annealed(
         for place, batch in enumerate(chosen.batches(block(chosen.values.shape[1:], chains), seed)):
             batch = batch.to(device)
             path = start(check(model, "annealed importance sampling", batch.context, chains, leapfrogs), batch)
+            if watcher is not None and place == 0:
+                seconds = forecast(path, temperatures, leapfrogs, chains, ways=1)
+                watcher.forecast("annealing", seconds * len(chosen) / path.size, 0)
             reseed(seed, "annealed pilot", place, device=device)
             moves = pilot(path, betas[1:-1], leapfrogs)
             reseed(seed, "annealed", place, device=device)
             sizes.append(moves.sizes)
             runs.append(forward(path, betas, moves, chains))
+            if watcher is not None:
+                watcher.done(sum(run.log_w.shape[1] for run in runs), len(chosen))
     log_p, noise, ess = average(torch.cat([run.log_w for run in runs], 1))
     rates = torch.cat([run.acceptance for run in runs], 1)
     seconds = perf_counter() - begun

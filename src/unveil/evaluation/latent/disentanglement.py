@@ -15,16 +15,14 @@ from torch import Tensor
 
 from unveil.data import Dataset, Split
 from unveil.errors import DataError
-from unveil.evaluation import factor_scores
-from unveil.evaluation.bound import in_evaluation
-from unveil.evaluation.factor_scores import Known
+from unveil.evaluation.encoding import encoded
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.flat import flat_prior
+from unveil.evaluation.latent import factor_scores
+from unveil.evaluation.latent.factor_scores import Known
 from unveil.models import Model
 from unveil.randomness import key
 
-CHUNK = 500
-"""Examples encoded at a time."""
 FITTED = 2_000
 """Training examples that SAP, DCI and the FactorVAE score are fitted to."""
 SCORED = 5_000
@@ -257,14 +255,8 @@ def _varying(data: Dataset, train: Split, test: Split) -> list[int]:
 
 @torch.no_grad()
 def _encode(model: Model, split: Split) -> tuple[Tensor, Tensor]:
-    """(N, D) means and standard deviations of q(z|x), float64, without noise."""
+    """(N, D) means and standard deviations of q(z|x), float64, of the mean over readings."""
     device = next(model.parameters()).device
     flat_prior(model, "disentanglement", None if split.context is None else split.context[:1].to(device))
-    found = []
-    with in_evaluation(model):
-        for start in range(0, len(split), CHUNK):
-            context = None if split.context is None else split.context[start : start + CHUNK].to(device)
-            posterior = model.encode(split.reading.mean(split.values[start : start + CHUNK].to(device)), context)
-            found.append((posterior.mean.cpu().double(), posterior.stddev.cpu().double()))
-    means, scales = zip(*found, strict=True)
-    return torch.cat(means), torch.cat(scales)
+    means, scales = encoded(model, split)
+    return means.double(), scales.double()

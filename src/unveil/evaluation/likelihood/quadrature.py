@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from unveil.data import Split
-from unveil.evaluation.evidence import POINTS, TOLERANCE, Evidence, evidence
 from unveil.evaluation.figure import Figure
+from unveil.evaluation.likelihood.evidence import POINTS, TOLERANCE, Evidence, evidence
 from unveil.models import Model
 
 FEW = 0.01

@@ -8,50 +8,25 @@ the block), so a weighing that was stopped goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import log
 from time import perf_counter
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from unveil.data import Batch, Split
+from unveil.evaluation.likelihood.drawing import block_size, blocks, chunks
 from unveil.evaluation.machine import matrix_rate, operations
+from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
-from unveil.randomness import reseed
 
-ROWS = 4_000
-"""Most values of z decoded at a time. Fewer cost more calls, more leave the cache: 1,000 and 8,000 take a fifth longer."""
-NUMBERS = 784 * ROWS
-"""Most numbers of x decoded at a time: large images come in fewer rows, so that 32 channels of them stay below 2 GB."""
+PURPOSE = "estimate"
+"""Of the noise, beside the seed and the place of a block."""
 PARTS = 50
 """How many times a weighing is put down on the way."""
 STEPS = (1, 2, 5)
 """Numbers of draws in each power of ten at which the curve of estimates has points."""
-
-
-class Watcher(Protocol):
-    """Who wants to know how an evaluation goes."""
-
-    def forecast(self, seconds: float, done: int) -> None:
-        """Before it starts: how long it will take, and how many images were done before."""
-
-    def done(self, images: int, total: int) -> None:
-        """After each block of images."""
-
-
-class Ledger(Protocol):
-    """Where a weighing is put down on the way, so that one that was stopped can go on."""
-
-    def recall(self, key: str) -> Mapping[str, Tensor]:
-        """What was put down under `key`; nothing where there is none."""
-        ...
-
-    def keep(self, key: str, found: Mapping[str, Tensor]) -> None:
-        """Put down what was found so far under `key`, in the place of what was put down before."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -100,26 +75,26 @@ def weigh(
         K // k groups of draws, and the variance of that; with how long it takes.
     """
     device = next(iter(model.parameters())).device
-    size = max(1, _rows(split.values) // samples)
-    blocks = -(-len(split) // size)
+    size = block_size(split, samples)
+    count = -(-len(split) // size)
     key = hashlib.sha256(f"{identity} {split.digest().hex()} {split.rows.tolist()} {samples} {seed} {size}".encode())
     found = dict(ledger.recall(key.hexdigest())) if ledger is not None else {}
     done = len(found["rate"]) // size if found else 0
     left = max(0, len(split) - done * size)
-    seconds, count = _pilot(model, next(_batches(split, size, seed, device, 0)), samples, seed)
+    seconds, work = _pilot(model, next(blocks(split, samples, seed, device))[1], samples, seed)
     if watcher is not None:
-        watcher.forecast(seconds * left, len(split) - left)
+        watcher.forecast("nats", seconds * left, len(split) - left)
     start = perf_counter()
     parts = [found] if found else []
-    for place, batch in enumerate(_batches(split, size, seed, device, done), start=done):
-        parts.append(_block(model, batch, samples, seed, place))
+    for place, batch in blocks(split, samples, seed, device, start=done):
+        parts.append(weights(model, batch, samples, seed, PURPOSE, place))
         if watcher is not None:
             watcher.done(min((place + 1) * size, len(split)), len(split))
-        if ledger is not None and (place + 1) % max(1, blocks // PARTS) == 0 and place + 1 < blocks:
+        if ledger is not None and (place + 1) % max(1, count // PARTS) == 0 and place + 1 < count:
             parts = [_joined(parts)]
             ledger.keep(key.hexdigest(), parts[0])
     seconds = perf_counter() - start
-    share = count * left / seconds / matrix_rate() if device.type == "cpu" and left else None
+    share = work * left / seconds / matrix_rate() if device.type == "cpu" and left else None
     return _joined(parts), Cost(seconds, share)
 
 
@@ -127,34 +102,19 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _batches(split: Split, size: int, seed: int, device: torch.device, start: int) -> Iterator[Batch]:
-    """Blocks of `size` images from number `start` on."""
-    rest = split if start == 0 else split.subset(torch.arange(start * size, len(split)))
-    for batch in rest.batches(size, seed):
-        yield batch.to(device)
-
-
-def _rows(values: Tensor) -> int:
-    """How many draws to decode at a time, for stored values (N, *event) or x alike."""
-    return max(1, min(ROWS, NUMBERS // values[0].numel()))
-
-
 def _pilot(model: Model, batch: Batch, samples: int, seed: int) -> tuple[float, float]:
     """Seconds and operations of one image, from the first block; the first of its two passes also warms up."""
-    count = operations(lambda: _block(model, batch, samples, seed, 0))
+    work = operations(lambda: weights(model, batch, samples, seed, PURPOSE, 0))
     start = perf_counter()
-    _block(model, batch, samples, seed, 0)
-    return (perf_counter() - start) / len(batch.index), count / len(batch.index)
+    weights(model, batch, samples, seed, PURPOSE, 0)
+    return (perf_counter() - start) / len(batch.index), work / len(batch.index)
 
 
-def _block(model: Model, batch: Batch, samples: int, seed: int, place: int) -> dict[str, Tensor]:
-    """What `weigh` finds, for the images of one block."""
-    chunks = -(-samples // _rows(batch.x))
+def weights(model: Model, batch: Batch, samples: int, *purpose: int | str) -> dict[str, Tensor]:
+    """What `weigh` finds, for the images of one block; the noise of their draws is a function of `purpose`."""
     distortion, rate = torch.zeros(2, len(batch.index), dtype=torch.float64)
-    weights, covers = [], True
-    for chunk, count in enumerate(_even(samples, chunks)):
-        reseed(seed, "estimate", place, chunk, device=batch.x.device)
-        draw = model.draw(batch, count)
+    found, covers = [], True
+    for count, draw in chunks(model, batch, samples, *purpose):
         distortion += draw.distortion.cpu() * count / samples
         if not draw.rated:
             rate += torch.inf
@@ -164,14 +124,9 @@ def _block(model: Model, batch: Batch, samples: int, seed: int, place: int) -> d
         # a draw's mass is what it counts for within its chunk: undo its -log K; and classes that were enumerated are
         # summed, so that what is left is one weight for each of the draws
         log_w = (draw.log_w + draw.log_mass).cpu().double() + log(count)
-        weights.append(log_w.unflatten(0, (-1, count)).logsumexp(0))
-    log_w = torch.cat(weights) if weights and covers else torch.full((samples, len(distortion)), torch.inf).double()
+        found.append(log_w.unflatten(0, (-1, count)).logsumexp(0))
+    log_w = torch.cat(found) if found and covers else torch.full((samples, len(distortion)), torch.inf).double()
     return {"distortion": distortion, "rate": rate, **_estimates(log_w)}
-
-
-def _even(total: int, parts: int) -> list[int]:
-    """`total` as a sum of `parts` numbers that differ by one at most."""
-    return [total // parts + (place < total % parts) for place in range(parts)]
 
 
 def _estimates(log_w: Tensor) -> dict[str, Tensor]:

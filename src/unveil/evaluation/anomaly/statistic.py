@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unveil.evaluation.complexity import code_length
-from unveil.evaluation.measured import Measured
+from unveil.evaluation.anomaly.complexity import code_length
+from unveil.evaluation.anomaly.measured import Measured
 from unveil.randomness import generator
 
 CENTRE = 0.25

@@ -18,8 +18,8 @@ from unveil.data import Batch, Split
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.flat import flat_prior
-from unveil.evaluation.grid import FIRST, TILE, Grid, Images
-from unveil.evaluation.integral import integrate
+from unveil.evaluation.likelihood.grid import FIRST, TILE, Grid, Images
+from unveil.evaluation.likelihood.integral import integrate
 from unveil.models import VAE, Model
 from unveil.randomness import reseed
 

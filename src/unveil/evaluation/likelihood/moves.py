@@ -215,6 +215,12 @@ def _exact(values: Tensor) -> Tensor:
     return values.detach().cpu().double()
 
 
+def pilot_moves(temperatures: int) -> int:
+    """How often `pilot` moves its chains for so many temperatures."""
+    tries = -(-WAY // temperatures)
+    return max(SETTLING, tries) + (temperatures - 1) * tries
+
+
 def pilot(path: Path, betas: Sequence[float], leapfrogs: int) -> Moves:
     r"""Find step sizes for each example and each of the temperatures `betas`, in a run that counts for nothing else.
 

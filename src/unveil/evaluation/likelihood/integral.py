@@ -26,7 +26,7 @@ from math import exp, log
 import torch
 from torch import Tensor
 
-from unveil.evaluation.grid import Grid, Images, Sums, spread, sums
+from unveil.evaluation.likelihood.grid import Grid, Images, Sums, spread, sums
 
 SETTLED, ROUGH = 0.01, 0.5
 """Changes in nats, to every second and to every fourth point, above which sums have not begun to converge."""

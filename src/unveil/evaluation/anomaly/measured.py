@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 
 import torch
 from torch import Tensor
 
-from unveil.data import Batch, Split
+from unveil.data import Split
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
-from unveil.evaluation.contender import WEIGHTED
-from unveil.evaluation.drawing import blocks, chunks
-from unveil.models import Draw, Model
+from unveil.evaluation.likelihood.contender import WEIGHTED
+from unveil.evaluation.likelihood.drawing import blocks
+from unveil.evaluation.likelihood.weigh import weights
+from unveil.models import Model
+
+KINDS = ("distortion", "rate", "log_p")
 
 
 @dataclass(frozen=True)
@@ -57,32 +59,17 @@ def measure(model: Model, split: Split, *, samples: int, seed: int, purpose: str
     device = next(iter(model.parameters())).device
     with in_evaluation(model), torch.no_grad():
         found = [
-            _measured(model, batch, samples, (seed, purpose, place))
-            for place, batch in enumerate(blocks(split, samples, seed, device))
+            weights(model, batch, samples, seed, purpose, place) for place, batch in blocks(split, samples, seed, device)
         ]
-    return Measured(split, seed, found[0][0], torch.cat([nats for _, nats in found]))
+    return Measured(split, seed, *_best(model, {name: torch.cat([part[name] for part in found]) for name in KINDS}))
 
 
-def _measured(model: Model, batch: Batch, samples: int, purpose: tuple[int | str, ...]) -> tuple[str, Tensor]:
-    """The quantity, and (B,) nats."""
-    quantity = ""
-    cost = torch.zeros(len(batch.index), dtype=torch.float64)
-    log_p = torch.full_like(cost, -torch.inf)  # in log space: weights near exp(-100) underflow float32
-    for count, draw in chunks(model, batch, samples, *purpose):
-        quantity = _quantity(model, draw)
-        if quantity == WEIGHTED:
-            # undo the -log of the chunk's size that is part of the mass, for a mean over all chunks
-            log_w = (draw.log_w + draw.log_mass).cpu().double() + log(count / samples)
-            log_p = torch.logaddexp(log_p, log_w.logsumexp(0))
-        else:
-            each = draw.distortion + draw.rate if draw.rated else draw.distortion
-            cost += each.cpu().double() * (count / samples)
-    return quantity, -log_p if quantity == WEIGHTED else cost
-
-
-def _quantity(model: Model, draw: Draw) -> str:
-    if not draw.rated:
-        return "distortion" if model.normalised else "cross-entropy"
+def _best(model: Model, found: dict[str, Tensor]) -> tuple[str, Tensor]:
+    """What can be said of the examples, and (N,) that."""
+    if bool(found["rate"].isinf().all()):
+        return "distortion" if model.normalised else "cross-entropy", found["distortion"]
     if not model.normalised:
-        return "cross-entropy + rate"
-    return WEIGHTED if draw.covers else "-ELBO"
+        return "cross-entropy + rate", found["distortion"] + found["rate"]
+    if bool(found["log_p"].isposinf().all()):
+        return "-ELBO", found["distortion"] + found["rate"]
+    return WEIGHTED, -found["log_p"]

@@ -16,8 +16,8 @@ from torch.distributions import Distribution, Independent
 from unveil.data import Batch, Split
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
-from unveil.evaluation.drawing import blocks, chunks
 from unveil.evaluation.figure import Figure
+from unveil.evaluation.likelihood.drawing import blocks, chunks
 from unveil.models import Draw, Model
 from unveil.objectives.decomposition import Factorised
 
@@ -142,8 +142,7 @@ def surprise(model: Model, split: Split, *, samples: int = 16, seed: int = 0) ->
     device = next(iter(model.parameters())).device
     with in_evaluation(model), torch.no_grad():
         maps = [
-            _maps(model, batch, samples, (seed, "surprise", place))
-            for place, batch in enumerate(blocks(split, samples, seed, device))
+            _maps(model, batch, samples, (seed, "surprise", place)) for place, batch in blocks(split, samples, seed, device)
         ]
     expected = [entropy for _, entropy in maps if entropy is not None]
     return Surprise(

@@ -13,7 +13,8 @@ from unveil.data import Split
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.weigh import Cost, Ledger, Watcher, curve_points, weigh
+from unveil.evaluation.likelihood.weigh import Cost, curve_points, weigh
+from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
 
 COUNTED = ("binary", "levels", "count")

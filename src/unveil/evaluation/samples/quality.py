@@ -16,12 +16,12 @@ from torch.nn.functional import one_hot
 
 from unveil.data import Dataset, Split
 from unveil.errors import SettingError
-from unveil.evaluation.classifier import SHAPE, DigitClassifier, facts, look, shipped
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.frechet import frechet
-from unveil.evaluation.kernel import kernel_distance
-from unveil.evaluation.samples import drawn, read_alike, share
-from unveil.evaluation.support import NEIGHBOURS, support
+from unveil.evaluation.samples.classifier import SHAPE, DigitClassifier, facts, look, shipped
+from unveil.evaluation.samples.drawn import drawn, read_alike, share
+from unveil.evaluation.samples.frechet import frechet
+from unveil.evaluation.samples.kernel import kernel_distance
+from unveil.evaluation.samples.support import NEIGHBOURS, support
 from unveil.models import Model
 
 FEWEST = 100

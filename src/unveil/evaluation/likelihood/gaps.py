@@ -23,8 +23,8 @@ from unveil.distributions.surface import Counted, surface_of
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.refinement import Search, log_weights
-from unveil.evaluation.weigh import Watcher
+from unveil.evaluation.likelihood.refinement import Search, log_weights
+from unveil.evaluation.watching import Watcher
 from unveil.models import VAE, Model
 from unveil.parts import Net
 from unveil.parts.two_stage import Bounded
@@ -200,7 +200,7 @@ def gaps(
             done += len(batch.x)
             if watcher is not None:
                 if place == 0:
-                    watcher.forecast((perf_counter() - start) * (len(chosen) / done - 1), done)
+                    watcher.forecast("gaps", (perf_counter() - start) * (len(chosen) / done - 1), done)
                 watcher.done(done, len(chosen))
     each = {name: torch.cat([block[name] for block in found]) for name in found[0]}
     estimated = log_p is None

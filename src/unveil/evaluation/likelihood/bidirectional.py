@@ -15,19 +15,21 @@ from torch import Tensor
 from unveil.data import Batch
 from unveil.data.dataset import pick
 from unveil.errors import SettingError
-from unveil.evaluation.annealing import (
+from unveil.evaluation.bound import in_evaluation
+from unveil.evaluation.figure import Figure
+from unveil.evaluation.likelihood.annealing import (
     Annealing,
     Start,
     average,
     block,
     check,
+    forecast,
     forward,
     reverse,
     schedule,
 )
-from unveil.evaluation.bound import in_evaluation
-from unveil.evaluation.figure import Figure
-from unveil.evaluation.moves import from_prior, pilot
+from unveil.evaluation.likelihood.moves import from_prior, pilot
+from unveil.evaluation.watching import Watcher
 from unveil.models import VAE, Model
 from unveil.models.vae import CHUNK
 from unveil.randomness import reseed
@@ -85,6 +87,7 @@ def bidirectional(
     leapfrogs: int = 2,
     start: Start = from_prior,
     seed: int = 0,
+    watcher: Watcher | None = None,
 ) -> Bidirectional:
     r"""Sandwich log p(x) of x ~ p(x|z), z ~ p(z), by annealing both ways.
 
@@ -106,6 +109,7 @@ def bidirectional(
         leapfrogs: steps in one move.
         start: where chains begin, and go back to.
         seed: of everything random.
+        watcher: told the forecast before the chains start, and the progress.
 
     Raises:
         SettingError: a model without likelihood or without flat z, or settings that cannot be.
@@ -127,12 +131,16 @@ def bidirectional(
         for place, first in enumerate(range(0, n, size)):
             rows = torch.arange(first, min(first + size, n), device=device)
             path = start(vae, Batch(x[rows], rows, n, context=pick(given, rows)))
+            if watcher is not None and place == 0:
+                watcher.forecast("sandwich", forecast(path, temperatures, leapfrogs, chains, ways=2) * n / path.size, 0)
             reseed(seed, "bidirectional pilot", place, device=device)
             moves = pilot(path, betas[1:-1], leapfrogs)
             reseed(seed, "bidirectional", place, device=device)
             sizes.append(moves.sizes)
             ups.append(forward(path, betas, moves, chains))
             downs.append(reverse(path, betas, moves, path.at(z[rows].expand(chains, -1, -1))))
+            if watcher is not None:
+                watcher.done(first + len(rows), n)
     lower, noise, ess = average(torch.cat([run.log_w for run in ups], 1))
     upper = -average(-torch.cat([run.log_w for run in downs], 1))[0]
     rates = torch.cat([(up.acceptance + down.acceptance) / 2 for up, down in zip(ups, downs, strict=True)], 1)

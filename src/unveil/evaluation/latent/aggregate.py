@@ -22,7 +22,7 @@ from unveil.distributions.surface import Counted, surface_of
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.mixture import Interval, Mixture, broadcast, diagonals, mixture
+from unveil.evaluation.latent.mixture import Interval, Mixture, broadcast, diagonals, mixture
 from unveil.models import Draw, Model
 from unveil.objectives import Factorised, Mmd
 from unveil.parts.two_stage import Bounded

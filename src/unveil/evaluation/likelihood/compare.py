@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from unveil.errors import SettingError
-from unveil.evaluation.contender import Contender, cautions, check_alike, table_of
 from unveil.evaluation.figure import Figure
+from unveil.evaluation.likelihood.contender import Contender, cautions, check_alike, table_of
 from unveil.evaluation.tails import student_quantile, student_tails
 from unveil.randomness import generator
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, log
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ from unveil.data import Batch
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.flat import flat_prior
-from unveil.evaluation.moves import PILOTS, Moves, Path, State, move
+from unveil.evaluation.likelihood.moves import PILOTS, Moves, Path, State, move, pilot_moves
 from unveil.models import VAE, Model
 
 Start = Callable[[VAE, Batch], Path]
@@ -40,6 +41,8 @@ NUMBERS = 784 * ROWS
 """Most numbers of x decoded at a time."""
 STEEPNESS = 4.0
 """Of the sigmoid that temperatures follow: the larger, the smaller the steps at both ends."""
+TRIED = 3
+"""Moves from which it is told how long all of them will take."""
 SELDOM = 0.4
 """Share of moves accepted below which chains lag behind."""
 
@@ -134,6 +137,19 @@ def check(model: Model, what: str, context: Tensor | None, chains: int, leapfrog
     if not model.normalised:
         raise SettingError(f"{what} is of log p(x), and this model's p(x|z) is no likelihood of x")
     return flat_prior(model, what, context)[0]
+
+
+def forecast(path: Path, temperatures: int, leapfrogs: int, chains: int, ways: int) -> float:
+    """Seconds that the block of `path` will take, by a few moves that count for nothing.
+
+    Chains go `ways` times along all temperatures, and those of the pilot once.
+    """
+    scale = path.start.sample().new_ones(path.start.event_shape)
+    betas = [step / (TRIED + 1) for step in range(TRIED + 2)]
+    start = perf_counter()
+    forward(path, betas, Moves(scale.new_full((TRIED, path.size), 0.1), scale, leapfrogs), chains)
+    moves = ways * (temperatures - 1) + pilot_moves(temperatures - 1) * PILOTS / chains
+    return moves * (perf_counter() - start) / TRIED
 
 
 def block(shape: Sequence[int], chains: int) -> int:

@@ -11,18 +11,15 @@ from torch import Tensor
 
 from unveil.data import Split
 from unveil.errors import SettingError
-from unveil.evaluation.activity import Layer, Means, Unit, activity, rates_by_dimension
 from unveil.evaluation.bound import in_evaluation
+from unveil.evaluation.encoding import CHUNK, NUMBERS, encoded
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.probes import Probes, probes
+from unveil.evaluation.latent.activity import Layer, Means, Unit, activity, rates_by_dimension
+from unveil.evaluation.latent.probes import Probes, probes
 from unveil.models import Draw, Model
 from unveil.parts.heads import BOUND
 from unveil.randomness import reseed
 
-NUMBERS = 784 * 4_000
-"""Most numbers of x encoded or decoded at a time."""
-CHUNK = 500
-"""Most examples looked at at a time."""
 COLLAPSED = 0.01
 """Nats per example below which a dimension or a layer carries nothing."""
 EDGE = 1.2
@@ -183,7 +180,7 @@ def latent_space(
     if draws < 2 or len(chosen) < 2:
         raise SettingError(f"{draws} draws of {len(chosen)} examples tell no variance; give at least 2 of each")
     with in_evaluation(model), torch.no_grad():
-        means, scales = _encode(model, chosen, seed)
+        means, scales = (each.flatten(1) for each in encoded(model, chosen, seed))
         layers, rates = _layers(model, chosen, draws, seed, Means(means))
         found, missing = None, []
         try:
@@ -211,21 +208,7 @@ def latent_space(
     )
 
 
-def _encode(model: Model, split: Split, seed: int) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations of the first layer's posterior, (N, D) on the CPU.
-
-    A semi-supervised model finds the class itself, although the split may know it.
-    """
-    device, means, scales = next(iter(model.parameters())).device, [], []
-    for batch in split.batches(_rows(split), seed):
-        here = batch.to(device)
-        posterior = model.encode(here.x, here.context if here.labelled is None else None)
-        means.append(posterior.mean.flatten(1).cpu())
-        scales.append(posterior.stddev.flatten(1).cpu())
-    return torch.cat(means), torch.cat(scales)
-
-
-def _rows(split: Split, draws: int = 1) -> int:
+def _rows(split: Split, draws: int) -> int:
     """How many examples to look at at a time."""
     return max(1, min(CHUNK, NUMBERS // split.values[0].numel() // draws))
 
@@ -274,4 +257,4 @@ def _units(means: Means, scales: Tensor, rates: Tensor | None) -> tuple[Unit, ..
 def _probe(model: Model, train: Split, test: Split, means: Tensor, neighbours: int, seed: int) -> Probes | None:
     if train.labels is None or test.labels is None:
         return None
-    return probes(_encode(model, train, seed)[0], train.labels, means, test.labels, neighbours)
+    return probes(encoded(model, train, seed)[0].flatten(1), train.labels, means, test.labels, neighbours)
