@@ -218,8 +218,8 @@ def record(**changes):
 def test_advice_follows_the_larger_gap():
     small_one, large = Figure(0.8, 0.1, 500), Figure(2.5, 0.1, 500)
     assert record().advice()[0].startswith("encoder and posterior family cost 0.02 nats")
-    assert [line.split()[0] for line in record(amortisation=large, approximation=small_one).advice()] == ["a", "no"]
-    assert [line.split()[0] for line in record(amortisation=small_one, approximation=large).advice()] == ["no", "a"]
+    assert [line.split()[0] for line in record(amortisation=large, approximation=small_one).advice()] == ["a", "the"]
+    assert [line.split()[0] for line in record(amortisation=small_one, approximation=large).advice()] == ["the", "a"]
     assert record(amortisation=Figure(0.8, 0.5, 10)).advice()[0].startswith("encoder and")  # no larger than its error
     assert "give more steps" in record(late=Figure(0.5, 0.1, 500)).advice()[0]
     assert "give more samples" in record(weak=100).advice()[0]

@@ -190,6 +190,7 @@ def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: T
             "rows": {split: len(data.split(split)) for split in data.splits},
             "attribution": data.attribution,
             "classes": 0 if data.train.context is None else data.train.context.shape[1],
+            "known": None if data.train.labelled is None else int(data.train.labelled.sum()),
         },
         "training": asdict(config),
         "precision": precision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import unveil.parts
 from unveil.data import Dataset, load
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
-from unveil.evaluation.likelihood.contender import Contender
+from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
@@ -76,13 +76,16 @@ class Run:
     def suited(self, data: Dataset) -> Dataset:
         """Data as this model is to see them: with their labels where it is conditioned on those.
 
+        A semi-supervised model sees as many of the training split as it was trained with, and none of the others.
+
         Raises:
             DataError: it needs labels that the data do not have, or of another number of classes.
         """
-        classes = self.manifest["data"].get("classes", 0)
-        if not classes or data.train.context is not None:
+        facts = self.manifest["data"]
+        classes, known = facts.get("classes", 0), facts.get("known")
+        if not classes or data.train.context is not None or (known is not None and data.train.labels is None):
             return data
-        given = data.given_labels()
+        given = data.given_labels(known)
         assert given.train.context is not None
         if given.train.context.shape[1] != classes:
             raise DataError(
@@ -116,11 +119,12 @@ class Run:
         images: int | None = None,
         seed: int = 0,
         also: Iterable[str] = (),
+        defensive: float = 0.0,
         watcher: Watcher | None = None,
     ) -> Report:
         """Its report card on a split, also written to report.json where there is a run folder.
 
-        What was stopped goes on where it was when it is asked for again.
+        Nats that were stopped go on where they were when they are asked for again; sections begin anew.
 
         Args:
             data: other data than it was trained on, in the same space.
@@ -129,6 +133,7 @@ class Run:
             images: how many images; None for all.
             seed: of binarisation, noise and subset.
             also: sections beside the nats; `unveil.evaluation.SECTIONS` has their names.
+            defensive: share of the draws that come from p(z), for what the encoder misses; see `evaluation.evaluate`.
             watcher: told the forecast and the progress.
         """
         data = self.suited(data) if data is not None else self.load_data()
@@ -139,12 +144,19 @@ class Run:
             log.warning("the weights are not those in %s any more; their figures are not kept there", path)
             path = None
         ledger = None if path is None else Ledger(path)
-        asked: dict[str, Any] = {"samples": samples, "images": images, "seed": seed, "watcher": watcher}
+        asked: dict[str, Any] = {
+            "samples": samples,
+            "images": images,
+            "seed": seed,
+            "defensive": defensive,
+            "watcher": watcher,
+        }
         found = report(self.model, data, split, also, ledger=ledger, identity=weights, **asked)
         if path is not None and ledger is not None:
             try:
-                Reports(path).write({**found.as_dict(), "weights": weights}, found.nats.values)
+                Reports(path).write({**found.as_dict(), "weights": weights}, found.values)
                 ledger.close()
+                return replace(found, kept=Reports(path).figures)
             except RunError as error:
                 log.warning("%s; the figures are not kept", error)
         return found
@@ -153,7 +165,7 @@ class Run:
         """Its values of each image as it was last evaluated, to be compared with those of other runs.
 
         Args:
-            figure: 'nll' or 'neg_elbo'.
+            figure: 'nll', 'neg_elbo', 'distortion', or 'quadrature' where the report has that section.
 
         Raises:
             RunError: it was not evaluated, or the report is damaged or of other weights.
@@ -166,7 +178,8 @@ class Run:
             raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
         if figure not in values:
             raise SettingError(f"{self.path} has no {figure}; compare by one of {', '.join(sorted({*values} - {'row'}))}")
-        names = {"nll": "-log p(x)", "neg_elbo": "-ELBO" if said["normalised"] else "cross-entropy + rate"}
+        bound = "-ELBO" if said["normalised"] else "cross-entropy + rate"
+        names = {"nll": WEIGHTED, "quadrature": "-log p(x), the integral", "neg_elbo": bound}
         return Contender(
             name=str(self.path),
             values=values[figure],
@@ -179,6 +192,7 @@ class Run:
             read_by=said["read_by"],
             normalised=said["normalised"],
             told=said["told"],
+            few=said["few"] if figure == "nll" else None,
         )
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -38,10 +38,12 @@ def evaluate(arguments: list[str]) -> int:
             images=given.images,
             seed=given.seed,
             also=also,
+            defensive=given.defensive,
             watcher=EvaluationBar(),
         )
     show(found)
-    print(f"also in {run.path}/report.json")
+    if found.kept is not None:
+        print(f"also in {found.kept}")
     return 0
 
 

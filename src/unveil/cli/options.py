@@ -149,6 +149,8 @@ class Evaluate:
         seed: of binarisation, noise and subset.
         also: sections beside the nats: quadrature, annealing, sandwich, gaps, aggregate, latent, factors, samples,
             memory; or all.
+        defensive: share of the draws that come from the prior, for peaks that the encoder misses, where z has few
+            dimensions: 0.5.
         split: which split of the data.
         data_dir: folder with MNIST's files.
         threads: CPU threads; 0 for as many as torch takes.
@@ -161,6 +163,7 @@ class Evaluate:
     images: int | None = None
     seed: int = 0
     also: tuple[str, ...] = ()
+    defensive: float = 0.0
     split: Split = "test"
     data_dir: Path | None = None
     threads: int = 0

@@ -61,6 +61,15 @@ class Split:
         chosen = torch.randperm(len(self), generator=generator(seed, "subset", self.name))[:n]
         return self.subset(chosen.sort().values)
 
+    @property
+    def told(self) -> bool:
+        """Whether a model is given the labels of some rows."""
+        return self.context is not None and (self.labelled is None or bool(self.labelled.any()))
+
+    def untold(self) -> Split:
+        """The same rows without their labels for a model that can do without: nats are then of x in every row."""
+        return self if self.labelled is None else replace(self, labelled=torch.zeros_like(self.labelled))
+
     def mean(self) -> Tensor:
         """(*event) the mean of x over all rows, float32."""
         chunks = self.values.split(10_000)

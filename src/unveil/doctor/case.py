@@ -7,7 +7,7 @@ examples, which are drawn by the seed; so that a second opinion is the first one
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -60,9 +60,7 @@ class Case:
 
     def sample(self, split: str, rows: int = ROWS) -> Split:
         """At most `rows` examples of a split; their classes count as unknown where a model can do without."""
-        part = self.data.split(split).sample(rows, self.seed)
-        # labelled ones would have nats of x and y, which those without labels do not compare with
-        return part if part.labelled is None else replace(part, labelled=torch.zeros_like(part.labelled))
+        return self.data.split(split).sample(rows, self.seed).untold()
 
     @torch.no_grad()
     def each(self, look: Callable[[Draw], T], rows: int = ROWS) -> list[T]:

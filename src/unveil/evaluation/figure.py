@@ -30,10 +30,11 @@ class Figure:
 
     @classmethod
     def over(cls, values: Tensor, unit: str = "nats", noise: Tensor | None = None) -> Figure:
-        """The mean of `values` (N,), each of which is an estimate with variance `noise` (N,), if that is known."""
+        """The mean of `values` (N,), each of which is an estimate with variance `noise` (N,), NaN where it is not known."""
         values, count = values.double(), len(values)
         stderr = float(values.std() / count**0.5) if count > 1 else nan
-        estimator = None if noise is None else float(noise.double().sum().sqrt() / count)
+        known = noise is not None and not bool(noise.isnan().any())
+        estimator = float(noise.double().sum().sqrt() / count) if noise is not None and known else None
         return cls(float(values.mean()), stderr, count, unit, estimator)
 
     def scaled(self, factor: float, unit: str) -> Figure:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from unveil.data import Dataset
 from unveil.errors import UnveilError, unknown
 from unveil.evaluation.figure import Figure
-from unveil.evaluation.likelihood.nats import Nats, evaluate
+from unveil.evaluation.likelihood.nats import FEW, Nats, evaluate
 from unveil.evaluation.likelihood.quadrature import Quadrature
 from unveil.evaluation.sections import SECTIONS, Section, Subject
 from unveil.evaluation.watching import Ledger, Watcher
@@ -21,6 +24,8 @@ from unveil.models import Model
 
 BLIND = 0.1
 """Nats by which an estimate may lie above the integral, beyond both errors, before anything is said."""
+MISSED = 3.0
+"""Nats by which the estimate of an image with many effective draws lies above its integral where a peak was missed."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,13 @@ class Report:
         nats: -ELBO, distortion, rate and the estimate of -log p(x).
         sections: what was asked for besides, by name.
         refused: why a section that was asked for is missing, by name.
+        kept: the file that it was written to; None where it was not.
     """
 
     nats: Nats
     sections: Mapping[str, Section]
     refused: Mapping[str, str]
+    kept: Path | None = None
 
     @property
     def nll(self) -> Figure | None:
@@ -65,14 +72,30 @@ class Report:
         above = self.nll.value - exact.nll.value
         if above < BLIND + 4 * ((self.nll.estimator or 0.0) + (exact.nll.estimator or 0.0)):
             return []
+        said = f"importance weighting lies {above:.2f} nats above the integral itself"
+        values = self.nats.values
+        missed = int(((values["nll"] - exact.values > MISSED) & (values["ess"] >= FEW)).sum())
+        if not missed:
+            return [f"{said}: K = {self.nats.samples:,} draws are too few for this encoder; take the quadrature"]
         return [
-            f"importance weighting lies {above:.2f} nats above the integral itself: for some images the encoder misses "
-            "where p(z|x) is, which effective draws do not show; take the quadrature, and a larger encoder"
+            f"{said}: for {missed:,} of {self.nll.n:,} images the encoder misses where p(z|x) is, by more than "
+            f"{MISSED:g} nats that effective draws do not show; take the quadrature, a defensive share of draws, or a "
+            "larger encoder"
         ]
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """What figures are means of, (N,) each, of the images of the nats: theirs, and 'quadrature' where there is one."""
+        exact = self.sections.get("quadrature")
+        if not isinstance(exact, Quadrature) or exact.fingerprint != self.nats.fingerprint:
+            return self.nats.values
+        return {**self.nats.values, "quadrature": exact.values}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for report.json."""
         sections = {name: asdict(section) for name, section in self.sections.items()}
+        for section in sections.values():
+            section.pop("values", None)
         return {**self.nats.as_dict(), "sections": sections, "refused": dict(self.refused)}
 
 
@@ -92,6 +115,7 @@ def report(
     samples: int = 500,
     images: int | None = None,
     seed: int = 0,
+    defensive: float = 0.0,
     watcher: Watcher | None = None,
     ledger: Ledger | None = None,
     identity: str = "",
@@ -111,6 +135,7 @@ def report(
         samples=samples,
         images=images,
         seed=seed,
+        defensive=defensive,
         watcher=watcher,
         ledger=ledger,
         identity=identity,
@@ -122,4 +147,6 @@ def report(
             sections[name] = SECTIONS[name](subject)
         except UnveilError as error:
             refused[name] = str(error)
+        except (MemoryError, RuntimeError) as error:  # of a user's part, or of the device: the nats are not lost with it
+            refused[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
     return Report(nats, sections, refused)

@@ -2,7 +2,7 @@
 
 report.json          the figures, and the digest of the weights that they are of
 report.safetensors   the values of each image, for comparing runs image by image
-partial.safetensors  what a weighing has found so far, while it runs or after it was stopped; partial.json says of what
+partial-KEY.json     a weighing that runs or was stopped, and partial-KEY-DIGEST.safetensors what it has found so far
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unveil.store import files, tensors
 log = logging.getLogger(__name__)
 
 FIGURES, VALUES = "report.json", "report.safetensors"
-PARTIAL, PARTIAL_KEY = "partial.safetensors", "partial.json"
+PARTIAL, SHORT = "partial", 16
 
 
 class Reports:
@@ -33,6 +33,11 @@ class Reports:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def figures(self) -> Path:
+        """Where the figures are."""
+        return self.path / FIGURES
 
     def write(self, content: Mapping[str, Any], values: Mapping[str, Tensor]) -> None:
         """Keep figures, and the values (N,) of each image.
@@ -64,12 +69,14 @@ class Reports:
 
     def forget(self) -> None:
         """Remove figures, values and what was found on the way: the weights are others now."""
-        for name in (FIGURES, VALUES, PARTIAL_KEY, PARTIAL):
-            (self.path / name).unlink(missing_ok=True)
+        for path in (self.path / FIGURES, self.path / VALUES, *self.path.glob(f"{PARTIAL}-*")):
+            path.unlink(missing_ok=True)
 
 
 class Ledger:
-    """What a weighing has found so far, in a run folder; a folder that cannot be written to is said once and left alone.
+    """What weighings have found so far, in a run folder; a folder that cannot be written to is said once and left alone.
+
+    Each has a pair of files named by its key: another evaluation does not touch those of one that was stopped.
 
     Args:
         path: the run folder.
@@ -78,33 +85,54 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.writable = True
+        self.keys: set[str] = set()
 
     def recall(self, key: str) -> dict[str, Tensor]:
         """What was put down under `key`; nothing where there is none, or none that can be read."""
-        if not (self.path / PARTIAL_KEY).is_file():
+        self.keys.add(key)
+        note = self._note(key)
+        if not note.is_file():
             return {}
         try:
-            said = files.read_json(self.path / PARTIAL_KEY)
+            said = files.read_json(note)
             if not isinstance(said, dict) or said.get("key") != key:
                 return {}
-            return tensors.load(self.path / PARTIAL, str(said.get("digest")))
+            digest = str(said.get("digest"))
+            return tensors.load(self._values(key, digest), digest)
         except RunError as error:
             log.warning("%s; evaluating from the beginning", error)
             return {}
 
     def keep(self, key: str, found: Mapping[str, Tensor]) -> None:
         """Put down what was found so far."""
+        self.keys.add(key)
         if not self.writable:
             return
         try:
-            digest = tensors.save(self.path / PARTIAL, dict(found))
-            files.write_json(self.path / PARTIAL_KEY, {"key": key, "digest": digest})
+            # the note names values that are there already, whenever this is cut off
+            digest = tensors.digest(dict(found))
+            tensors.save(self._values(key, digest), dict(found))
+            files.write_json(self._note(key), {"key": key, "digest": digest})
+            self._remove(key, but=digest)
         except RunError as error:
             self.writable = False
             log.warning("%s; what is found on the way is not kept", error)
 
     def close(self) -> None:
-        """Remove what was put down: the weighing has ended."""
-        with suppress(OSError):  # what cannot be removed is overwritten by the next, and known by its key until then
-            for name in (PARTIAL_KEY, PARTIAL):
-                (self.path / name).unlink(missing_ok=True)
+        """Remove what was put down for the weighings that were asked for: they have ended."""
+        for key in self.keys:
+            with suppress(OSError):
+                self._note(key).unlink(missing_ok=True)
+            self._remove(key)
+
+    def _remove(self, key: str, but: str = "") -> None:
+        for path in self.path.glob(f"{PARTIAL}-{key[:SHORT]}-*.safetensors"):
+            if not but or path != self._values(key, but):
+                with suppress(OSError):  # what cannot be removed is named by nothing
+                    path.unlink(missing_ok=True)
+
+    def _note(self, key: str) -> Path:
+        return self.path / f"{PARTIAL}-{key[:SHORT]}.json"
+
+    def _values(self, key: str, digest: str) -> Path:
+        return self.path / f"{PARTIAL}-{key[:SHORT]}-{digest[:SHORT]}.safetensors"

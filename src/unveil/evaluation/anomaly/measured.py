@@ -15,7 +15,7 @@ from unveil.evaluation.likelihood.drawing import blocks
 from unveil.evaluation.likelihood.weigh import weights
 from unveil.models import Model
 
-KINDS = ("distortion", "rate", "log_p")
+KINDS = ("distortion", "rate", "log_p", "rated", "covers")
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def measure(model: Model, split: Split, *, samples: int, seed: int, purpose: str
 
 def _best(model: Model, found: dict[str, Tensor]) -> tuple[str, Tensor]:
     """What can be said of the examples, and (N,) that."""
-    if bool(found["rate"].isinf().all()):
+    if not bool(found["rated"].all()):
         return "distortion" if model.normalised else "cross-entropy", found["distortion"]
     if not model.normalised:
         return "cross-entropy + rate", found["distortion"] + found["rate"]
-    if bool(found["log_p"].isposinf().all()):
+    if not bool(found["covers"].all()):
         return "-ELBO", found["distortion"] + found["rate"]
     return WEIGHTED, -found["log_p"]

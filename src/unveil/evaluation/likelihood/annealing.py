@@ -31,6 +31,7 @@ from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.flat import flat_prior
 from unveil.evaluation.likelihood.moves import PILOTS, Moves, Path, State, move, pilot_moves
+from unveil.evaluation.likelihood.weigh import spread_of
 from unveil.models import VAE, Model
 
 Start = Callable[[VAE, Batch], Path]
@@ -122,8 +123,7 @@ def average(log_w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     count = len(log_w)
     total = log_w.logsumexp(0)
     ess = (2 * total - (2 * log_w).logsumexp(0)).exp()
-    noise = (count / ess - 1).clamp(min=0) / (count - 1) if count > 1 else torch.full_like(total, torch.nan)
-    return total - log(count), noise, ess
+    return total - log(count), spread_of(ess, count), ess
 
 
 def check(model: Model, what: str, context: Tensor | None, chains: int, leapfrogs: int) -> VAE:

@@ -135,7 +135,8 @@ class Comparison:
         """How many images would tell a difference of the size seen."""
         if one.verdict in ("real", "none") or not one.gap.value > 0:
             return None
-        sides = NORMAL.inv_cdf((1 + self.level) / 2) + NORMAL.inv_cdf(POWER)
+        # Holm's first step, which all of its steps are at most as strict as
+        sides = NORMAL.inv_cdf(1 - (1 - self.level) / 2 / self.compared) + NORMAL.inv_cdf(POWER)
         images = one.gap.n * (sides * one.gap.stderr / one.gap.value) ** 2
         if not isfinite(images):
             return None

@@ -19,6 +19,8 @@ from unveil.errors import SettingError
 
 WEIGHTED = "-log p(x)"
 """The quantity that is estimated by importance weights, so that its bias depends on how many draws there were."""
+MANY = 0.05
+"""Share of images with few effective draws above which the whole estimate is called an upper bound only."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Contender:
         read_by: the seed of the binarisation; None where a reading is not random.
         normalised: whether log p(x|z) is a log-likelihood of x.
         told: whether the model is given the labels, so that its nats are those of x given y.
+        few: share of images whose estimate rests on few effective draws, where it is known.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Contender:
     read_by: int | None
     normalised: bool = True
     told: bool = False
+    few: float | None = None
 
     @classmethod
     def on(
@@ -67,7 +71,7 @@ class Contender:
             str(split.reading),
             seed if split.reading.random else None,
             normalised,
-            split.context is not None and (split.labelled is None or bool(split.labelled.any())),
+            split.told,
         )
 
 
@@ -128,6 +132,12 @@ def cautions(contenders: Sequence[Contender]) -> list[str]:
                 f"{few.name} was weighed with K = {few.samples} and {many.name} with K = {many.samples}: fewer draws put "
                 f"-log p(x) higher, which favours {many.name}; evaluate both with the same K"
             )
+        for one in (a, b):
+            if one.quantity == WEIGHTED and one.few is not None and one.few > MANY:
+                found.append(
+                    f"{one.few:.0%} of the estimates of {one.name} rest on few effective draws, and lie too high by "
+                    "what its encoder lacks: part of a difference may be that; raise K"
+                )
         if a.told != b.told:
             told, other = (a, b) if a.told else (b, a)
             found.append(
@@ -138,7 +148,7 @@ def cautions(contenders: Sequence[Contender]) -> list[str]:
         found.append(
             f"these are {contenders[0].split} images, which training fits or chooses weights by; decide on the test split"
         )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def table_of(contenders: Sequence[Contender]) -> Tensor:

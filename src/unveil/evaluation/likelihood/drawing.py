@@ -35,11 +35,15 @@ def chunks(model: Model, batch: Batch, samples: int, *purpose: int | str) -> Ite
 
     A draw's mass is what each of its values counts for within its own chunk.
     """
-    parts = -(-samples // _rows(batch.x))
-    for chunk in range(parts):  # of even size: a short last one would cost as many calls as a long one
-        count = samples // parts + (chunk < samples % parts)
+    for chunk, count in enumerate(counts(batch, samples)):
         reseed(*purpose, chunk, device=batch.x.device)
         yield count, model.draw(batch, count)
+
+
+def counts(batch: Batch, samples: int) -> list[int]:
+    """How many of `samples` draws of a block are made at a time: even numbers, for a short last one costs as many calls."""
+    parts = -(-samples // _rows(batch.x))
+    return [samples // parts + (chunk < samples % parts) for chunk in range(parts)]
 
 
 def _rows(values: Tensor) -> int:

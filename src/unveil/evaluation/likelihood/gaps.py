@@ -120,12 +120,13 @@ class Gaps:
         found = []
         if _large(self.amortisation):
             found.append(
-                f"a better encoder would gain up to {self.amortisation.value:.1f} nats in the ELBO, with this posterior "
-                "family and this decoder: train longer, or give the encoder more layers or units"
+                f"a better encoder would gain {self.amortisation.value:.1f} nats or more in the ELBO, with this posterior "
+                f"family and this decoder ({self.improved:,} of {self.elbo.n:,} images gained): train longer, or give the "
+                "encoder more layers or units"
             )
         if _large(self.approximation):
             found.append(
-                f"no {self.family} posterior comes nearer than {self.approximation.value:.1f} nats to log p(x): take a "
+                f"the best {self.family} posteriors found stay {self.approximation.value:.1f} nats from log p(x): take a "
                 "richer one (a flow, a full covariance) or train with importance weights"
             )
         if not found:
@@ -135,7 +136,7 @@ class Gaps:
                 "decoder and the prior"
             )
         return sorted(
-            found, key=lambda line: line.startswith("no ") != (self.approximation.value > self.amortisation.value)
+            found, key=lambda line: line.startswith("the best") != (self.approximation.value > self.amortisation.value)
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from math import log
+from math import isfinite, log
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from unveil.data import Split
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
+from unveil.evaluation.likelihood.contender import MANY
 from unveil.evaluation.likelihood.weigh import Cost, curve_points, weigh
 from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
@@ -21,8 +22,6 @@ COUNTED = ("binary", "levels", "count")
 """Measures under which log p(x) is the logarithm of a probability, so that bits make sense."""
 FEW = 10.0
 """Effective draws below which an image's estimate rests on a few weights, and its stated noise on fewer."""
-MANY = 0.05
-"""Share of images with few effective draws above which the whole estimate is called an upper bound only."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,10 @@ class Nats:
         measure: of the data's space: what the nats are nats of.
         reading: how stored values became x, and `read_by` the seed of that; None where it is not random.
         told: whether the model was given the labels, so that its nats are those of x given y.
+        bounded: whether p(z) is known by a noisy lower bound alone, that of a second stage: rate, neg_elbo and nll are then
+            upper bounds in expectation, however many draws there are.
         normalised: whether log p(x|z) is a log-likelihood of x; if not, the first figure is a cross-entropy + rate.
-        samples: K, draws of z for each image.
+        samples: K, draws of z for each image, and `defensive` the share of these that came from p(z).
         seed: of binarisation, of the noise and of the subset.
         neg_elbo: distortion + rate; an upper bound on -log p(x) in expectation. None under a posterior without density,
             whose rate is infinite, and so are rate, nll and ess.
@@ -68,8 +69,10 @@ class Nats:
     reading: str
     read_by: int | None
     told: bool
+    bounded: bool
     normalised: bool
     samples: int
+    defensive: float
     seed: int
     neg_elbo: Figure | None
     distortion: Figure
@@ -97,8 +100,9 @@ class Nats:
         if self.rate is not None:
             rows.insert(0, ("-ELBO" if self.normalised else "cross-entropy + KL", self.neg_elbo))
             rows.append(("  rate", self.rate))
+        x = "x|y" if self.told else "x"
         for point in self.curve:
-            rows.append((f"-log p(x), K = {point.samples:,}", point.nll))
+            rows.append((f"-log p({x}), K = {point.samples:,}", point.nll))
         if self.nll is not None:
             rows.append(("  effective draws", self.ess))
         if self.bits_per_dim is not None:
@@ -113,6 +117,17 @@ class Nats:
         elif self.nll is None and self.normalised:
             said.append(
                 "the posterior chooses one z with certainty: -ELBO bounds -log p(x), and weights of draws can tell no more"
+            )
+        if self.told:
+            said.append("the model is told the label y: these are nats of x given y, which a model of x alone cannot reach")
+        if self.bounded:
+            said.append(
+                "p(z) of a second stage is known by a bound alone: rate, -ELBO and -log p(x) are upper bounds, for any K"
+            )
+        if self.nll is not None and not isfinite(self.nll.value):
+            said.append(
+                f"{int(self.values['nll'].isposinf().sum()):,} of {self.nll.n:,} images have no draw that prior and "
+                "likelihood allow, so that their -log p(x) is infinite: see that x lies in the likelihood's support"
             )
         if not self.normalised:
             said.append(
@@ -134,6 +149,7 @@ def evaluate(
     samples: int = 500,
     images: int | None = None,
     seed: int = 0,
+    defensive: float = 0.0,
     watcher: Watcher | None = None,
     ledger: Ledger | None = None,
     identity: str = "",
@@ -150,25 +166,36 @@ def evaluate(
         samples: K, at least 1.
         images: how many images to take, as a function of `seed`; None for all.
         seed: of everything random.
+        defensive: share of the K draws that come from p(z) instead of q(z|x), below 1: then no peak of p(z|x) is missed for
+            good where z has few dimensions, and the estimate of -log p(x) stays what it says. 0 for the usual estimate.
         watcher: told the forecast before it starts, and the progress.
         ledger: where it is put down on the way, so that it can go on after it was stopped.
         identity: of the model's weights, for the ledger: the same for the same weights alone.
 
     Raises:
-        SettingError: K is below 1.
+        SettingError: K is below 1, figures that are not a number, or a model that has no such mixture.
     """
     if samples < 1:
         raise SettingError(f"an estimate cannot have {samples} samples; give at least 1")
-    chosen = split.sample(images, seed)
+    if not 0 <= defensive < 1 or round(defensive * samples) == samples:
+        raise SettingError(f"a share of {defensive} of {samples} draws leaves q(z|x) none; give at least 0 and below 1")
+    chosen = split.sample(images, seed).untold()
     with in_evaluation(model), torch.no_grad():
-        found, cost = weigh(model, chosen, samples, seed, watcher, ledger, identity)
-    return _record(model, chosen, found, cost, data, samples, seed)
+        found, cost = weigh(model, chosen, samples, seed, watcher, ledger, identity, defensive)
+    return _record(model, chosen, found, cost, data, samples, defensive, seed)
 
 
-def _record(model: Model, split: Split, found: dict[str, Tensor], cost: Cost, data: str, samples: int, seed: int) -> Nats:
+def _record(
+    model: Model, split: Split, found: dict[str, Tensor], cost: Cost, data: str, samples: int, defensive: float, seed: int
+) -> Nats:
     distortion, rate, log_p = found["distortion"], found["rate"], found["log_p"]
-    rated = bool(rate.isfinite().any())
-    estimable = model.normalised and rated and not bool(log_p.isposinf().all())
+    rated, covers = bool(found["rated"].all()), bool(found["covers"].all())
+    wrong = int((distortion.isnan() | (rate.isnan() if rated else False)).sum())
+    if wrong:
+        raise SettingError(
+            f"the nats of {wrong:,} of {len(split):,} images are not a number; see that the weights and x are finite"
+        )
+    estimable = model.normalised and rated and covers
     values = {"row": split.rows.double(), "distortion": distortion}
     if rated:
         values["neg_elbo"] = distortion + rate
@@ -187,9 +214,11 @@ def _record(model: Model, split: Split, found: dict[str, Tensor], cost: Cost, da
         measure=split.reading.measure,
         reading=str(split.reading),
         read_by=seed if split.reading.random else None,
-        told=split.context is not None and (split.labelled is None or bool(split.labelled.any())),
+        told=split.told,
+        bounded=bool(found["bounded"].any()),
         normalised=model.normalised,
         samples=samples,
+        defensive=defensive,
         seed=seed,
         neg_elbo=Figure.over(values["neg_elbo"]) if rated else None,
         distortion=Figure.over(distortion),

@@ -6,8 +6,10 @@ and its error is known for each image.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from unveil.data import Split
 from unveil.evaluation.figure import Figure
@@ -38,6 +40,7 @@ class Quadrature:
         worst: the largest error of an image, in nats.
         rounding: the part of float32 in an image's error, in nats, on average.
         seconds: how long it took.
+        values: (N,) float64 of each image, what `nll` is the mean of.
     """
 
     data: str
@@ -59,6 +62,7 @@ class Quadrature:
     worst: float
     rounding: float
     seconds: float
+    values: Tensor = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, found: Evidence, split: Split, data: str = "") -> Quadrature:
@@ -84,11 +88,14 @@ class Quadrature:
             worst=float(found.error.max()),
             rounding=float(found.rounding.mean()),
             seconds=found.seconds,
+            values=-found.log_p,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for report.json."""
-        return asdict(self)
+        """Plain data for report.json, without `values`."""
+        plain = asdict(self)
+        del plain["values"]
+        return plain
 
     def table(self) -> list[tuple[str, str]]:
         """What the terminal prints: name, and value with error and unit."""
