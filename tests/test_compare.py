@@ -239,3 +239,22 @@ def test_a_seed_matters_only_where_reading_is_random():
 def test_a_record_is_plain_data():
     found = compare([contender("a", A), contender("b", A + _skewed(60, 0))], resamples=100)
     assert json.loads(json.dumps(asdict(found)))["differences"][0]["worse"] == "b"
+
+
+def test_the_number_of_images_asked_for_would_tell_after_the_correction():
+    """With 15 pairs a corrected p is 15 times a single one: where these images did not tell, it takes more of them."""
+    values = correlated(1_000, 0.0, seed=3, count=6)
+    values[1] = values[1] + 2.9 * float((values[1] - values[0]).std()) / 1_000**0.5 - (values[1] - values[0]).mean()
+    found = compare([contender(str(place), one) for place, one in enumerate(values)], resamples=200)
+    asked = [sentence for sentence in found.advice() if "images to tell" in sentence]
+    assert asked
+    for sentence in asked:
+        assert int(sentence.split("about ")[1].split(" images")[0].replace(",", "")) > 1_000
+
+
+def test_estimates_that_rest_on_few_draws_are_cautioned():
+    a, b = correlated(200, 0.1, seed=2)
+    found = compare([contender("a", a, few=0.3), contender("b", b, few=0.01)], resamples=200)
+    assert sum("few effective draws" in one for one in found.cautions) == 1
+    assert "30% of the estimates of a" in " ".join(found.cautions)
+    assert not compare([contender("a", a, few=0.01), contender("b", b)], resamples=200).cautions

@@ -110,3 +110,26 @@ def test_the_terminal_samples_a_label(run, tmp_path):
     wrong = subprocess.run([*command, "7"], cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "no class 7" in wrong.stderr
+
+
+def test_a_semi_supervised_run_that_is_opened_is_measured_without_labels(tiny, tmp_path):
+    kept = unveil.train(tiny, recipe("m2").given(known=20, hidden=(8,)), out=tmp_path / "run", **SHORT)
+    there = kept.evaluate(samples=5)
+    again = unveil.open(tmp_path / "run")
+    assert again.manifest["data"]["known"] == 20
+    assert int(again.suited(tiny).train.labelled.sum()) == 20
+    here = again.evaluate(tiny, samples=5)
+    assert here.nll == there.nll
+    assert not here.nats.told
+    fitted = again.evaluate(tiny, samples=5, split="train")
+    assert not fitted.nats.told  # the labels that it was trained with are not looked at
+    unlabelled = replace(tiny, **{name: replace(tiny.split(name), labels=None) for name in tiny.splits})
+    assert again.suited(unlabelled) is unlabelled
+    assert again.evaluate(unlabelled, samples=5).nll == here.nll
+
+
+def test_nats_of_a_model_that_is_told_the_label_say_so(run, tiny):
+    found = run.evaluate(tiny, samples=5).nats
+    assert found.told
+    assert "-log p(x|y), K = 1" in dict(found.table())
+    assert "told the label" in found.advice()[0]

@@ -10,7 +10,7 @@ from helpers.runs import SHORT, real_data
 import unveil
 from unveil.errors import RunError, SettingError
 from unveil.evaluation.likelihood.compare import compare
-from unveil.store import RunFolder
+from unveil.store import Ledger, RunFolder
 
 
 def test_a_lock_that_is_a_folder_is_a_run_error(tmp_path):
@@ -114,3 +114,46 @@ def test_figures_of_other_weights_are_not_kept_in_the_folder(tiny, tmp_path, cap
     run.evaluate(samples=5)
     assert "not kept" in caplog.text
     assert not (tmp_path / "run" / "report.json").exists()
+
+
+def test_another_evaluation_leaves_one_that_was_stopped_alone(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 20)
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    seen = []
+
+    class Stopping:
+        def forecast(self, what, seconds, before):
+            seen.append(before)
+
+        def done(self, images, total):
+            if images > 20 and len(seen) == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(samples=5, seed=1, watcher=Stopping())
+    report = run.evaluate(samples=2, images=9)
+    assert report.kept == tmp_path / "run" / "report.json"
+    run.evaluate(samples=5, seed=1, watcher=Stopping())
+    assert seen[1] >= 20
+    assert not list((tmp_path / "run").glob("partial*"))
+
+
+def test_what_was_put_down_is_whole_whenever_it_is_cut_off(tmp_path, monkeypatch):
+    """Values are written before the note that names them, so that a note never names others."""
+    ledger = Ledger(tmp_path)
+    first, second = {"rate": torch.zeros(3)}, {"rate": torch.ones(5)}
+    ledger.keep("a" * 64, first)
+
+    def cut(path, content):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("unveil.store.report.files.write_json", cut)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.keep("a" * 64, second)
+    assert torch.equal(Ledger(tmp_path).recall("a" * 64)["rate"], first["rate"])
+    ledger.keep("a" * 64, second)
+    assert torch.equal(Ledger(tmp_path).recall("a" * 64)["rate"], second["rate"])
+    assert len(list(tmp_path.iterdir())) == 2
+    ledger.close()
+    assert not list(tmp_path.iterdir())

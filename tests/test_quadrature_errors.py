@@ -14,7 +14,7 @@ from unveil.evaluation.likelihood.grid import Sums
 from unveil.evaluation.likelihood.integral import judge
 from unveil.models import VAE
 from unveil.part import Part
-from unveil.parts import Isotropic, Net, Point, Standard
+from unveil.parts import Bernoulli, Gaussian, Isotropic, Net, Point, Standard
 
 LEAST = {1: 1024, 2: 64**2, 3: 32**3}
 
@@ -201,3 +201,23 @@ def test_what_the_box_cuts_off_is_in_the_error(monkeypatch):
     off = (found.log_p - truth.log_likelihood(x)).abs()
     assert off.max() > 0.01
     assert (off <= found.error).all()
+
+
+def test_the_rounding_that_is_stated_covers_tables_whose_parts_cancel():
+    """784 pixels with large logits: sums near 1000 whose difference is near 100."""
+    torch.manual_seed(0)
+    model = VAE(Standard(1), Net(nn.Linear(784, 2), Gaussian(1)), Net(nn.Linear(1, 784), Bernoulli(1)))
+    with torch.no_grad():
+        model.likelihood.network.bias.copy_(14 * torch.randn(784).sign())
+        for part in (model.posterior.network.weight, model.likelihood.network.weight):
+            part.mul_(0.01)
+    x = (torch.rand(20, 784) < torch.sigmoid(model.likelihood.network.bias / 7)).float()
+    found = evidence(model, Split("test", x, None, torch.arange(20), Plain("binary")), tolerance=0.1)
+    z = torch.linspace(-8, 8, 4_001, dtype=torch.float64).unsqueeze(1)
+    with torch.no_grad():
+        logits = model.likelihood.network.double()(z)
+    log_px = -nn.functional.softplus((1 - 2 * x.double().unsqueeze(1)) * logits).sum(-1)
+    exact = (log_px - 0.5 * z.squeeze(1) ** 2 - 0.5 * log(2 * pi)).logsumexp(1) + log(16 / 4_000)
+    off = (found.log_p - exact).abs()
+    assert float(found.rounding.min()) > 2.0**-20 * 200  # more than the last digits of log p(x)
+    assert bool((off <= found.error).all())
