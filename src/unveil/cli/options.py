@@ -178,13 +178,13 @@ class Compare:
 
     Attributes:
         runs: two run folders or more.
-        figure: nll (the estimate of -log p(x)) or neg_elbo.
+        figure: nll (the estimate of -log p(x)), neg_elbo, or quadrature where both reports have it.
         pairs: all of them, or each against the best.
         level: of intervals and verdicts.
     """
 
     runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN RUN ...")]]
-    figure: Literal["nll", "neg_elbo"] = "nll"
+    figure: Literal["nll", "neg_elbo", "quadrature"] = "nll"
     pairs: Literal["all", "best"] = "all"
     level: float = 0.95
 
