@@ -100,9 +100,11 @@ class Nats:
         if self.rate is not None:
             rows.insert(0, ("-ELBO" if self.normalised else "cross-entropy + KL", self.neg_elbo))
             rows.append(("  rate", self.rate))
-        x = "x|y" if self.told else "x"
+        x, mixed = "x|y" if self.told else "x", f", {self.defensive:.0%} from p(z)" if self.defensive else ""
         for point in self.curve:
-            rows.append((f"-log p({x}), K = {point.samples:,}", point.nll))
+            rows.append((f"-log p({x}), K = {point.samples:,}{mixed}", point.nll))
+        if self.nll is not None and self.nll.estimator is not None:
+            rows[-1] = (rows[-1][0], f"{self.nll}, of which ± {self.nll.estimator:.2g} by the draws")
         if self.nll is not None:
             rows.append(("  effective draws", self.ess))
         if self.bits_per_dim is not None:
