@@ -19,6 +19,7 @@ from unveil.data import Dataset, load
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
 from unveil.evaluation.likelihood.contender import Contender
+from unveil.evaluation.names import cost_name
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
@@ -166,7 +167,7 @@ class Run:
             raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
         if figure not in values:
             raise SettingError(f"{self.path} has no {figure}; compare by one of {', '.join(sorted({*values} - {'row'}))}")
-        names = {"nll": "-log p(x)", "neg_elbo": "-ELBO" if said["normalised"] else "cross-entropy + rate"}
+        names = {"nll": "-log p(x)", "neg_elbo": cost_name(said["normalised"])}
         return Contender(
             name=str(self.path),
             values=values[figure],

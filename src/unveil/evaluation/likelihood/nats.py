@@ -14,6 +14,7 @@ from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.weigh import Cost, curve_points, weigh
+from unveil.evaluation.names import cost_name
 from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
 
@@ -95,7 +96,7 @@ class Nats:
         """Names and figures, as the terminal prints them."""
         rows: list[tuple[str, object]] = [("  distortion", self.distortion)]
         if self.rate is not None:
-            rows.insert(0, ("-ELBO" if self.normalised else "cross-entropy + KL", self.neg_elbo))
+            rows.insert(0, (cost_name(self.normalised), self.neg_elbo))
             rows.append(("  rate", self.rate))
         for point in self.curve:
             rows.append((f"-log p(x), K = {point.samples:,}", point.nll))
