@@ -19,6 +19,7 @@ from unveil.data import Dataset, load
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
 from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
+from unveil.evaluation.names import cost_name
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
@@ -178,7 +179,7 @@ class Run:
             raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
         if figure not in values:
             raise SettingError(f"{self.path} has no {figure}; compare by one of {', '.join(sorted({*values} - {'row'}))}")
-        bound = "-ELBO" if said["normalised"] else "cross-entropy + rate"
+        bound = cost_name(said["normalised"])
         names = {"nll": WEIGHTED, "quadrature": "-log p(x), the integral", "neg_elbo": bound}
         return Contender(
             name=str(self.path),

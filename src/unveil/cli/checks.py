@@ -42,7 +42,7 @@ def doctor(arguments: list[str]) -> int:
     for finding in found:
         print(finding)
     if not found:
-        print("nothing is wrong")
+        print("nothing was found")
     return FOUND if any(finding.severity == "wrong" for finding in found) else 0
 
 

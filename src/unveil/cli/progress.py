@@ -41,7 +41,9 @@ class TrainingBar:
         self.bar: tqdm | None = None
 
     def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int, normalised: bool) -> None:
-        self.measured = "-ELBO" if normalised else "cross-entropy + KL"
+        from unveil.evaluation.names import cost_name  # which brings torch along
+
+        self.measured = cost_name(normalised)
         self.steps, self.batch_size, self.steps_per_epoch = steps, batch_size, steps_per_epoch
         self.start, self.first = perf_counter(), done
         self.epochs = steps // steps_per_epoch

@@ -7,8 +7,9 @@ examples, which are drawn by the seed; so that a second opinion is the first one
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from unveil.data import Dataset, Split
 from unveil.evaluation import bound, in_evaluation
+from unveil.evaluation.names import cost_name
 from unveil.models import Draw, Model
 from unveil.randomness import reseed
 from unveil.run import Run
@@ -41,12 +43,14 @@ class Case:
         data: what it was trained on, as its model sees them.
         seed: of the examples that are drawn, and of the noise.
         steps: most that are taken again in search of one that was lost.
+        memo: what several checks share.
     """
 
     run: Run
     data: Dataset
     seed: int = 0
     steps: int = STEPS
+    memo: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def model(self) -> Model:
@@ -83,7 +87,7 @@ class Case:
 
     @cached_property
     def nats(self) -> dict[str, Tensor]:
-        """-ELBO of examples of each split, (n,) float64, by one draw each; the distortion where there is no rate."""
+        """The `figure` of examples of each split, (n,) float64, by one draw each."""
         found = {}
         for name in self.data.splits:
             if len(self.data.split(name)):
@@ -91,10 +95,22 @@ class Case:
                 found[name] = sum(part.double() for part in parts.values())
         return found  # type: ignore[return-value]
 
+    @cached_property
+    def finite(self) -> dict[str, Tensor]:
+        """Those of them that are numbers: one that is none would leave no mean, median or error of the others."""
+        return {name: nats[nats.isfinite()] for name, nats in self.nats.items()}
+
+    def told(self, name: str) -> str:
+        """Their mean over a split in words, with its error and its n."""
+        nats, whole = self.finite[name], len(self.nats[name])
+        error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else float("nan")
+        rest = f", {whole - len(nats):,} without a finite one left out" if len(nats) < whole else ""
+        return f"{float(nats.mean()):.4g} ± {error:.2g} (n = {len(nats):,}{rest})"
+
     @property
     def figure(self) -> str:
-        """What `nats` are."""
-        return "-ELBO" if self.first.rated else "distortion"
+        """What `nats` are: distortion and rate, or the distortion where there is no rate."""
+        return cost_name(self.model.normalised, self.first.rated)
 
     def worth(self, share: float) -> float:
         """Nats per example that matter: `share` of the training -ELBO, or `share` nats for each entry of x.
@@ -103,7 +119,8 @@ class Case:
         25 % too large or 20 % too small.
         """
         if self.data.space.measure in COUNTED or not self.model.normalised:
-            return share * abs(float(self.nats["train"].median()))
+            train = self.finite["train"]
+            return share * abs(float(train.median())) if len(train) else inf
         return share * self.data.space.size
 
     @cached_property

@@ -19,7 +19,7 @@ from unveil.distributions import (
     TypedColumns,
     surface_of,
 )
-from unveil.doctor.case import Case
+from unveil.doctor.case import ROWS, Case
 from unveil.doctor.finding import Finding, some
 from unveil.models import Draw
 from unveil.parts.heads import BOUND
@@ -34,9 +34,12 @@ AT_EDGE = 0.01
 SCALED = (DiagonalGaussian, Normal, Laplace, StudentT, PositiveNormal)
 """Densities of real x whose scale a head bounds."""
 USED, HARDLY = 0.5, 0.1
-"""Shares of the codes. With half of them unused a book of half the size would do; with nine tenths it has collapsed."""
-CHOICES = 20
-"""Choices to be seen for each code: one as frequent as the others is then missed once in 5e8."""
+"""Shares of the codes that equal use would have chosen. With half of them unused a book of half the size would do; with
+nine tenths it has collapsed."""
+CHOICES = 100
+"""Choices to be seen: of 100,000 simulated books in equal use none had less than 0.79 of what equal use is to choose."""
+ALONE = 1.05
+"""A perplexity that says that one code is chosen at all but every hundredth time."""
 
 
 def collapsed(case: Case) -> Iterator[Finding]:
@@ -67,29 +70,39 @@ def collapsed(case: Case) -> Iterator[Finding]:
 
 
 def _information(case: Case) -> tuple[Tensor, str, int] | None:
-    """Nats that each dimension, variable or layer of z says of x, (D,); what these are called; and n. None for codes.
+    """Nats that each dimension, variable or layer of z says of x, (D,); what these are called; and n. None for codes, or
+    where no example gives numbers.
 
     Of vectors it is 1/2 log(1 + Var[mean] / E[variance]), the mutual information of a Gaussian channel with that signal and
-    that noise. Of one-hot variables it is the mutual information itself, H(E[p]) - E[H(p)]. Of several layers it is the
-    rate of each, which is at least that.
+    that noise. Of one-hot variables it is the mutual information itself, H(E[p]) - E[H(p)]. Of several layers, and of
+    flows, which tell no variance, it is the rate of each, which is at least that.
     """
     posterior = case.first.posterior
     if isinstance(posterior, ChosenCodes):
         return None
     if posterior is None:
-        layers = torch.cat(case.each(lambda draw: torch.stack([draw.mean(kl) for kl in draw.kl], 1).double().cpu()))
-        return layers.mean(0), "layer", len(layers)
+        return _rates(case)
     if isinstance(posterior, GumbelOneHot):
         p = torch.cat(case.each(lambda draw: _given(draw).mean.double().cpu()))
         return _entropy(p.mean(0)) - _entropy(p).mean(0), "variable", len(p)
     try:
         moments = case.each(lambda draw: (_given(draw).mean.double().cpu(), _given(draw).variance.double().cpu()))
     except NotImplementedError:
-        return None
+        return _rates(case)
     mean, variance = (torch.cat(part).flatten(1) for part in zip(*moments, strict=True))
+    sound = (mean.isfinite() & variance.isfinite()).all(1)
+    if sound.sum() < 2:
+        return None
+    mean, variance = mean[sound], variance[sound]
     # a point has no variance: what does not vary even so says nothing, and what does says much
     signal = mean.var(0) / (variance.mean(0) + 1e-8)
     return 0.5 * torch.log1p(signal), "dimension", len(mean)
+
+
+def _rates(case: Case) -> tuple[Tensor, str, int] | None:
+    layers = torch.cat(case.each(lambda draw: torch.stack([draw.mean(kl) for kl in draw.kl], 1).double().cpu()))
+    layers = layers[layers.isfinite().all(1)]
+    return (layers.mean(0), "layer", len(layers)) if len(layers) else None
 
 
 def _given(draw: Draw) -> Distribution:
@@ -105,11 +118,20 @@ def _entropy(p: Tensor) -> Tensor:
 def posterior_scales(case: Case) -> Iterator[Finding]:
     """Log-variances of q(z|x) at the end of their range."""
     posterior = case.first.posterior
-    if posterior is None or isinstance(posterior, Delta | ChosenCodes) or surface_of(posterior) is not None:
+    if isinstance(posterior, Delta | ChosenCodes) or (posterior is not None and surface_of(posterior) is not None):
         return
     try:
+        if posterior is None:
+            raise NotImplementedError
         logs = torch.cat(case.each(lambda draw: _given(draw).variance.double().log().cpu() / 2)).flatten(1)
     except NotImplementedError:
+        yield Finding(
+            "note",
+            "the scales of the posterior were not looked at",
+            f"{'several layers tell' if posterior is None else f'a {type(posterior).__name__} tells'} no variance, for "
+            f"none of n = {min(ROWS, len(case.data.train)):,} training examples",
+            "nothing; that z says something of x was looked at by its rate",
+        )
         return
     for edge, which, how, change in (
         (
@@ -186,16 +208,17 @@ def dead_codes(case: Case) -> Iterator[Finding]:
     for book in range(alphabet.depth):
         index = chosen[:, book :: alphabet.depth]
         counts = index.flatten().bincount(minlength=alphabet.codes).double()
-        if counts.sum() < CHOICES * alphabet.codes:
+        if index.numel() < CHOICES:
             continue
         used, perplexity = int((counts > 0).sum()), float(_entropy(counts / counts.sum()).exp())
-        if min(used, 2 * perplexity) >= USED * alphabet.codes:
+        expected = alphabet.codes * (1 - (1 - 1 / alphabet.codes) ** index.numel())
+        if min(used, 2 * perplexity) >= USED * expected and perplexity > ALONE:
             continue
         yield Finding(
-            "wrong" if perplexity < max(HARDLY * alphabet.codes, 1.5) else "doubtful",
+            "wrong" if perplexity < max(HARDLY * expected, 1.5) else "doubtful",
             f"most codes are dead{f' in book {book + 1} of {alphabet.depth}' if alphabet.depth > 1 else ''}",
             f"{used} of {alphabet.codes} codes are chosen at all, with perplexity {perplexity:.1f}, in {index.numel():,} "
-            f"choices of n = {len(index):,} training examples",
+            f"choices of n = {len(index):,} training examples, where equal use would choose {expected:.0f}",
             "train longer or with a smaller learning rate, let the codebook follow faster (--model.decay 0.9), take fewer "
             "codes, or a lattice, of which none can die (fsq-vae)",
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ class Ranks:
 
 
 def ranks(case: Case) -> Ranks:
-    """Ranks of training examples, given one z of their posterior each.
+    """Ranks of training examples for which p(x|z) is a number, given one z of their posterior each.
 
     Where p(x|z) is no likelihood of gray x but of its binarised reading, it is that reading which is ranked.
     """
@@ -84,7 +85,8 @@ def _ranked(draw: Draw, normalised: bool) -> tuple[Tensor, Tensor]:
         ties += simulated == x
         outside += ((simulated < 0) | (simulated > 1)).float().mean() / DRAWS
     u = (below + (ties + 1) * torch.rand_like(x)) / (DRAWS + 1)
-    return u.flatten(1).cpu(), outside.cpu()
+    sound = draw.log_px.isfinite().all(0)
+    return u.flatten(1)[sound].cpu(), outside.cpu()
 
 
 def likelihood_misfit(case: Case) -> Iterator[Finding]:
@@ -95,20 +97,21 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
     measure, found = case.data.space.measure, ranks(case)
     n, size = found.u.shape
     seen = f"{DRAWS} draws for each of n = {n:,} training examples of {size} entries"
-    whole = f"{case.figure} is {float(case.nats['train'].mean()):.4g}"
+    if not n:
+        return
+    whole = f"{case.figure} is {case.told('train')}"
     if measure == "unit" and case.model.normalised and found.outside > OUTSIDE:
         what = "the likelihood puts much of its mass where no gray value is"
         yield Finding("doubtful", what, f"{found.outside:.1%} of p(x|z) lies outside [0, 1], by {seen}", HEADS[measure])
         return
     together, error = _recalibrated(found.u)
-    variances = _variances(found.u)
-    each, needed = _rescaled(variances, n), case.worth(MISFIT)
-    if each > needed and each > APART * together:
+    variances, (each, each_error), needed = _variances(found.u), _rescaled(found.u), case.worth(MISFIT)
+    if each > needed and each > APART * together and each > CERTAIN * each_error:
         yield Finding(
             "doubtful",
             "the likelihood has the wrong scale for some entries",
-            f"a scale for each entry would gain {each:.3g} nats per example ({whole}); residuals have from "
-            f"{float(variances.min()):.2g} to {float(variances.max()):.2g} times their variance (worst: entries "
+            f"a scale for each entry would gain {each:.3g} ± {each_error:.2g} nats per example ({whole}); residuals have "
+            f"from {float(variances.min()):.2g} to {float(variances.max()):.2g} times their variance (worst: entries "
             f"{some(_worst(variances))}), by {seen}",
             f"{HEADS[measure]}; or bring all entries to a common scale" if measure == "real" else HEADS[measure],
         )
@@ -136,13 +139,29 @@ def _recalibrated(u: Tensor) -> tuple[float, float]:
 
 def _variances(u: Tensor) -> Tensor:
     """(E,) of the normal scores of ranks u (n, E): one where the scale is right, at most 6 where it is far too small."""
-    return torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6)).square().mean(0)
+    return _squares(u).mean(0)
 
 
-def _rescaled(variances: Tensor, n: int) -> float:
-    """Nats per example that a scale for each entry would gain."""
-    gains = 0.5 * (variances - 1 - variances.log())
-    return float((gains - 0.5 / n).sum())
+def _squares(u: Tensor) -> Tensor:
+    return torch.special.ndtri(u.double().clamp(1e-6, 1 - 1e-6)).square()
+
+
+def _rescaled(u: Tensor) -> tuple[float, float]:
+    """Nats per example that a scale for each entry would gain, and the standard error over examples.
+
+    The scales that either half of the rows would have are tried on the other: tried on their own they gain from noise, and
+    as entries of one example depend on each other, that does not average out over many entries.
+    """
+    squares = _squares(u)
+    if len(u) < 4:
+        return 0.0, inf
+    halves = squares[::2], squares[1::2]
+    gains = []
+    for own, other in (halves, halves[::-1]):
+        variances = other.mean(0).clamp(min=1e-6)
+        gains.append(0.5 * (own - own / variances - variances.log()).sum(1))
+    whole = torch.cat(gains)
+    return float(whole.mean()), float(whole.std() / len(whole) ** 0.5)
 
 
 def _worst(variances: Tensor) -> Tensor:

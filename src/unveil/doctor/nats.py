@@ -1,4 +1,4 @@
-"""What -ELBO of each example says: whether training examples were learned by heart, which are unlike all others."""
+"""What the nats of each example say: whether training examples were learned by heart, which are unlike all others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unveil.doctor.case import Case
 from unveil.doctor.finding import Finding, some
+from unveil.doctor.nonfinite import NonFinite, culprit
 
 CERTAIN = 4.0
 """Standard errors of a difference of two splits before it is believed: by chance once in 16,000."""
@@ -26,9 +27,12 @@ ENOUGH = 20
 
 
 def examples_not_finite(case: Case) -> Iterator[Finding]:
-    """Examples of which the model says no number; where steps were lost, that finding has said so already."""
+    """Examples of which the model says no number, but for training rows that a lost step was found to come to grief on."""
     bad = {name: ~torch.isfinite(nats) for name, nats in case.nats.items()}
-    if not any(map(torch.any, bad.values())) or any(record.get("skipped") for record in case.records):
+    named = culprit(case)
+    if isinstance(named, NonFinite):
+        bad["train"] &= ~torch.isin(case.sample("train").rows, torch.tensor(named.rows, dtype=torch.int64))
+    if not any(map(torch.any, bad.values())):
         return
     yield Finding(
         "wrong",
@@ -44,17 +48,15 @@ def examples_not_finite(case: Case) -> Iterator[Finding]:
 
 def overfitted(case: Case) -> Iterator[Finding]:
     """Training examples that are much better explained than others, in both held-out splits."""
-    gaps = {name: _gap(case.nats["train"], nats) for name, nats in case.nats.items() if name != "train"}
+    gaps = {name: _gap(case.finite["train"], nats) for name, nats in case.finite.items() if name != "train"}
     if not gaps or not all(gap > case.worth(WORSE) and gap > CERTAIN * error for gap, error in gaps.values()):
         return
     largest = max(gap for gap, _ in gaps.values())
     yield Finding(
         "wrong" if largest > case.worth(MUCH) else "doubtful",
         "the model is over-fitted: it explains training examples much better than others",
-        f"{case.figure} is {_mean(case.nats['train'])} nats on train, and "
-        + ", ".join(
-            f"{_mean(case.nats[name])} on {name} ({gap / error:.0f} σ apart)" for name, (gap, error) in gaps.items()
-        ),
+        f"{case.figure} is {case.told('train')} nats on train, and "
+        + ", ".join(f"{case.told(name)} on {name} ({gap / error:.0f} σ apart)" for name, (gap, error) in gaps.items()),
         "gather more data, take a smaller network, train for fewer epochs, and let validation choose the weights",
     )
 
@@ -63,12 +65,12 @@ def unlike_splits(case: Case) -> Iterator[Finding]:
     """A test split that is harder or easier than the validation split: one of them is not like the data."""
     if "test" not in case.nats or "validation" not in case.nats:
         return
-    gap, error = _gap(case.nats["validation"], case.nats["test"])
+    gap, error = _gap(case.finite["validation"], case.finite["test"])
     if abs(gap) > case.worth(WORSE) and abs(gap) > CERTAIN * error:
         yield Finding(
             "doubtful",
             f"the test split is {'harder' if gap > 0 else 'easier'} than the validation split",
-            f"{case.figure} is {_mean(case.nats['test'])} nats on test, and {_mean(case.nats['validation'])} on validation "
+            f"{case.figure} is {case.told('test')} nats on test, and {case.told('validation')} on validation "
             f"({abs(gap) / error:.0f} σ apart)",
             "look at where the two come from: they should be drawn alike, or the difference be what is studied",
         )
@@ -80,15 +82,10 @@ def _gap(first: Tensor, second: Tensor) -> tuple[float, float]:
     return float(second.mean() - first.mean()), errors**0.5
 
 
-def _mean(nats: Tensor) -> str:
-    error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else float("nan")
-    return f"{float(nats.mean()):.4g} ± {error:.2g} (n = {len(nats):,})"
-
-
 def outliers(case: Case) -> Iterator[Finding]:
     """Examples that the model cannot explain, far beyond all others."""
     found = []
-    for name, nats in case.nats.items():
+    for name, nats in case.finite.items():
         if len(nats) < ENOUGH:
             continue
         upper, high = (float(nats.quantile(level)) for level in (UPPER, HIGH))
@@ -97,7 +94,7 @@ def outliers(case: Case) -> Iterator[Finding]:
         order = nats.argsort(descending=True)
         far = order[nats[order] > expected + FAR * scale] if scale > 0 else order[:0]
         if len(far):
-            rows = some(case.sample(name).rows[far])
+            rows = some(case.sample(name).rows[case.nats[name].isfinite()][far])
             found.append(
                 f"{len(far)} of n = {len(nats):,} in {name} (rows {rows} of the source): up to {float(nats[far[0]]):.4g} "
                 f"nats where the median is {float(nats.median()):.4g} and no more than {expected:.4g} is to be expected"

@@ -178,26 +178,37 @@ def weights_not_finite(case: Case) -> Iterator[Finding]:
         )
 
 
+def culprit(case: Case) -> NonFinite | SettingError | None:
+    """What the first lost step came to grief on, or why that is not known; None where no step was lost. Looked for once."""
+    if "culprit" not in case.memo:
+        found: NonFinite | SettingError | None = None
+        lost = any(record.get("skipped") for record in case.records)
+        if lost or case.run.manifest.get("status") == "diverged":
+            try:
+                found = first_nonfinite(case.run, case.data, case.steps)
+            except SettingError as error:
+                found = error
+        case.memo["culprit"] = found
+    known: NonFinite | SettingError | None = case.memo["culprit"]
+    return known
+
+
 def lost_steps(case: Case) -> Iterator[Finding]:
     """Steps that were left out because loss or gradient was not finite, and what the first of them came to grief on."""
     lost, total = sum(record.get("skipped", 0) for record in case.records), len(case.records) * case.epoch
     diverged = case.run.manifest.get("status") == "diverged"
-    if not lost and not diverged:
+    found = culprit(case)
+    if found is None:
         return
-    try:
-        culprit = first_nonfinite(case.run, case.data, case.steps)
-    except SettingError as error:
-        evidence, change = f"the tensor is not known: {error}", "train anew with half the learning rate"
-    else:
+    evidence, change = f"the tensor is not known: {found}", "train anew with half the learning rate"
+    if isinstance(found, NonFinite):
         how = (
-            "taken again from a checkpoint"
-            if culprit.exact
-            else "with the weights in use, since those of then are not kept"
+            "taken again from a checkpoint" if found.exact else "with the weights in use, since those of then are not kept"
         )
-        where = f"{culprit.tensor} of {culprit.module}" if culprit.module else culprit.tensor
-        rows = f", in rows {some(culprit.rows)} of the source" if culprit.rows else ""
-        evidence = f"step {culprit.step}, {how}: {where} is not finite{rows}"
-        change = "look at these rows and this module" if culprit.rows else "train anew with half the learning rate"
+        where = f"{found.tensor} of {found.module}" if found.module else found.tensor
+        rows = f", in rows {some(found.rows)} of the source" if found.rows else ""
+        evidence = f"step {found.step}, {how}: {where} is not finite{rows}"
+        change = "look at these rows and this module" if found.rows else change
     yield Finding(
         "wrong" if diverged or lost > MANY * total else "doubtful",
         "training diverged: from some step on none had a finite loss and gradient"

@@ -142,16 +142,16 @@ def weight_below_one(case: Case) -> Iterator[Finding]:
 
 
 def other_beta(case: Case) -> Iterator[Finding]:
-    """A rate that did not count once: what was minimised was not -ELBO."""
+    """A rate that did not count once: what was minimised was not distortion + rate."""
     priced = list(_priced(case.run.objective))
     rate = sum(weight for term, weight in priced if isinstance(term, Rate))
     distortion = sum(weight for term, weight in priced if isinstance(term, Distortion))
     if rate and distortion and rate != distortion:
         yield Finding(
             "note",
-            "what was minimised is not -ELBO",
-            f"the rate counted {rate / distortion:g} times as much as the distortion; -ELBO on training data is "
-            f"{float(case.nats['train'].mean()):.4g} nats, n = {len(case.nats['train']):,}",
+            f"what was minimised is not {case.figure}",
+            f"the rate counted {rate / distortion:g} times as much as the distortion; {case.figure} on training data is, "
+            f"in nats, {case.told('train')}",
             "nothing, if that trade is wanted; for the best nats and the best samples from the prior take beta = 1",
         )
 

@@ -1,7 +1,8 @@
 """`verify`: any model, a user's own included, against what must hold of every one.
 
 Each law is a small function that looks at a model and returns gaps between numbers and what they must be. What is a mean
-over draws has a z-score, and the chance that a healthy model fails any of them is below 1e-4.
+over draws has a z-score, and over seeds the chance that a healthy model fails any of them is below 1e-4, where these means
+are near enough to normal (`RATE` says how near the most skewed ones are).
 """
 
 from __future__ import annotations

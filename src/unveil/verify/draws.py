@@ -12,8 +12,8 @@ from unveil.verify.subject import Subject, told
 
 COUNTS = (2, 5)
 """Numbers of draws that are asked for."""
-DRAWS = 64
-"""Draws of each example that a mean is taken over."""
+CHUNK, CHUNKS = 64, 8
+"""Draws of each example that are made at a time, and how often: as log q - log p is skewed, many."""
 ROUND = 1e-3
 """Nats that float32 may round off, beside a share of `DIGITS` of what is summed."""
 DIGITS = 2e-5
@@ -97,14 +97,19 @@ def _losses(subject: Subject) -> list[Gap]:
 @torch.no_grad()
 def kl(subject: Subject) -> list[Gap]:
     """kl of each layer against log_q - log_p of the same draws, in the mean."""
-    draw = subject.draw("kl", 0, DRAWS * subject.effort)
-    if not draw.rated:
-        raise NotApplicable("the posterior has no density, so that its rate is infinite")
+    found, size = [], 0.0
+    for place in range(CHUNKS * subject.effort):
+        draw = subject.draw("kl", place, CHUNK)
+        if not draw.rated:
+            raise NotApplicable("the posterior has no density, so that its rate is infinite")
+        triples = list(zip(draw.kl, draw.log_q, draw.log_p, strict=True))
+        found.append([(divergence - (log_q - log_p)).double() for divergence, log_q, log_p in triples])
+        size = max(size, *(float(log_q.abs().max() + log_p.abs().max()) for _, log_q, log_p in triples))
     gaps = []
-    for layer, (divergence, log_q, log_p) in enumerate(zip(draw.kl, draw.log_q, draw.log_p, strict=True)):
-        apart = (divergence - (log_q - log_p)).double()
+    for layer, rows in enumerate(zip(*found, strict=True)):
+        apart = torch.cat(rows)
         what = f"kl of layer {layer}, against log_q - log_p of the draws"
-        slack = ROUND + DIGITS * float(log_q.abs().max() + log_p.abs().max())
+        slack = ROUND + DIGITS * size
         gaps.append(Gap.over(f"{what}, over all examples", apart.mean(1), slack))
         gaps += [Gap.over(f"{what}, example {row}", apart[:, row], slack) for row in range(apart.shape[1])]
     return gaps

@@ -131,14 +131,12 @@ def rehearsed(subject: Subject) -> Rehearsal:
     """The subject's rehearsal, held once and kept.
 
     Raises:
-        NotApplicable: the loop refuses this model or these data.
+        NotApplicable: the loop refuses this model or these data before the first step.
         Exception: whatever it raises besides; the same each time.
     """
     if "rehearsal" not in subject.memo:
         try:
             subject.memo["rehearsal"] = _rehearse(subject)
-        except (SettingError, DataError) as error:
-            subject.memo["rehearsal"] = NotApplicable(str(error))
         except Exception as error:
             subject.memo["rehearsal"] = error
     found = subject.memo["rehearsal"]
@@ -162,6 +160,10 @@ def _rehearse(subject: Subject) -> Rehearsal:
         seed=subject.seed,
         precision="float32",
     )
+    try:  # no weight to train, or more exemplars than there are rows
+        trainer(subject, data, config).prepare()
+    except (SettingError, DataError) as error:
+        raise NotApplicable(str(error)) from None
     looked = ""
     try:
         whole = train(subject, replace(data, test=guarded(data.test)), config)

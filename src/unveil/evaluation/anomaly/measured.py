@@ -13,6 +13,7 @@ from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.likelihood.contender import WEIGHTED
 from unveil.evaluation.likelihood.drawing import blocks
 from unveil.evaluation.likelihood.weigh import weights
+from unveil.evaluation.names import cost_name
 from unveil.models import Model
 
 KINDS = ("distortion", "rate", "log_p", "rated", "covers")
@@ -67,9 +68,7 @@ def measure(model: Model, split: Split, *, samples: int, seed: int, purpose: str
 def _best(model: Model, found: dict[str, Tensor]) -> tuple[str, Tensor]:
     """What can be said of the examples, and (N,) that."""
     if not bool(found["rated"].all()):
-        return "distortion" if model.normalised else "cross-entropy", found["distortion"]
-    if not model.normalised:
-        return "cross-entropy + rate", found["distortion"] + found["rate"]
-    if not bool(found["covers"].all()):
-        return "-ELBO", found["distortion"] + found["rate"]
+        return cost_name(model.normalised, rated=False), found["distortion"]
+    if not model.normalised or not bool(found["covers"].all()):
+        return cost_name(model.normalised), found["distortion"] + found["rate"]
     return WEIGHTED, -found["log_p"]

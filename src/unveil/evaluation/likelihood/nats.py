@@ -15,6 +15,7 @@ from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.contender import MANY
 from unveil.evaluation.likelihood.weigh import Cost, curve_points, weigh
+from unveil.evaluation.names import cost_name
 from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
 
@@ -98,7 +99,7 @@ class Nats:
         """Names and figures, as the terminal prints them."""
         rows: list[tuple[str, object]] = [("  distortion", self.distortion)]
         if self.rate is not None:
-            rows.insert(0, ("-ELBO" if self.normalised else "cross-entropy + KL", self.neg_elbo))
+            rows.insert(0, (cost_name(self.normalised), self.neg_elbo))
             rows.append(("  rate", self.rate))
         x, mixed = "x|y" if self.told else "x", f", {self.defensive:.0%} from p(z)" if self.defensive else ""
         for point in self.curve:
