@@ -186,6 +186,8 @@ def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: T
             "measure": data.space.measure,
             "shape": list(data.space.shape),
             "levels": data.space.levels,
+            "options": dict(data.options),
+            "class_names": list(data.classes),
             "fingerprint": data.fingerprint,
             "rows": {split: len(data.split(split)) for split in data.splits},
             "attribution": data.attribution,

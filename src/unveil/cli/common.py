@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unveil.errors import SettingError
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
+    from unveil.data.images.folder import How
     from unveil.run import Run
 
 
@@ -31,14 +33,20 @@ def command() -> str:
 def open_run(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, Dataset]:
     """A run, and the data that it is to look at: those it was trained on, unless others are named."""
     import unveil
+    from unveil.data import load_like
     from unveil.preflight import check
 
     run = unveil.open(path)
     facts = run.manifest["data"]
-    found = run.load_data(data_dir) if data is None else unveil.load(data, data_dir=data_dir, measure=facts["measure"])
+    found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir)
     found = run.suited(found)
     check(run.model, found)
     return run, found
+
+
+def asked(how: How) -> dict[str, Any]:
+    """What was asked for of how images are read: nothing where all is left as it is, which any source takes."""
+    return {field.name: getattr(how, field.name) for field in fields(how) if getattr(how, field.name) != field.default}
 
 
 def ending(path: Path, known: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from unveil.data.images.folder import How
 from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
@@ -20,13 +21,14 @@ class Train:
     """Train a model on DATA and leave a run folder with the model and its pictures.
 
     Attributes:
-        data: mnist, digits, shapes, linear-gaussian, or a .npy or .npz file.
+        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, or a folder of images.
         recipe: a name from `unveil recipes`; without it, the one named like the data, else vae.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
+        images: how a folder of images is read.
         training: how to train.
         model: the recipe's own arguments.
     """
@@ -38,8 +40,28 @@ class Train:
     latent: int | None = None
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
+    images: OmitArgPrefixes[How] = field(default_factory=How)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show what would be trained on: counts, shapes, values, the space and likelihood, and every file that is wrong.
+
+    Attributes:
+        data: what `unveil train` takes.
+        out: a .png sheet of some of the images; without it, inspect.png where they are images.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
+        images: how a folder of images is read.
+    """
+
+    data: Positional[Annotated[str, arg(metavar="DATA")]]
+    out: Path = Path("inspect.png")
+    data_dir: Path | None = None
+    measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
+    images: OmitArgPrefixes[How] = field(default_factory=How)
 
 
 @dataclass(frozen=True)

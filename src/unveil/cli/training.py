@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import command, start
+from unveil.cli.common import asked, command, start
 from unveil.cli.numbers import show
 from unveil.cli.parsing import parse, parse_train
 from unveil.recipes import EVERY, RECIPES
@@ -30,8 +30,10 @@ def train(arguments: list[str]) -> int:
     start()
     import unveil
 
-    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure)
+    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images))
     print(data)
+    for note in data.notes:
+        print(f"  {note}")
     run, code = _train(data, chosen, given.out, given.resume)
     print(f"the model is in {run.path}, its pictures in {run.path}/pictures")
     print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples.png")

@@ -5,7 +5,7 @@ from unveil.data.batch import Batch
 from unveil.data.columns import Column, column
 from unveil.data.dataset import Dataset, Split
 from unveil.data.feed import Feed
-from unveil.data.load import NAMED, load
+from unveil.data.load import NAMED, load, load_like
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import MEANING, Measure, Space
 from unveil.data.synthetic import LinearGaussian
@@ -28,4 +28,5 @@ __all__ = [
     "column",
     "from_arrays",
     "load",
+    "load_like",
 ]

@@ -187,14 +187,15 @@ def from_arrays(
 
     space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
     parts = (part("train", train), part("validation", validation), part("test", test))
-    return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered))
+    options = {} if levels is None else {"levels": levels}
+    return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered), options=options)
 
 
-def from_file(path: Path, measure: Measure | None = None) -> Dataset:
+def from_file(path: Path, measure: Measure | None = None, levels: int | None = None) -> Dataset:
     """A dataset from a `.npy` file (values) or a `.npz` file (`x` or `images`, and perhaps `y` or `labels`).
 
     A `.npz` file may hold `factors` (N, F) as well, and beside them `factor_names` (F,) and `ordered`, the names of those
-    whose values are in order.
+    whose values are in order. `levels` is the byte that stands for white; None for 255.
 
     Raises:
         DataError: no such file, or one that holds something else. Pickled objects are refused, never loaded.
@@ -218,6 +219,7 @@ def from_file(path: Path, measure: Measure | None = None) -> Dataset:
         labels,
         name=str(path),
         measure=measure,
+        levels=levels,
         factors=arrays.get("factors"),
         factor_names=_names(arrays, "factor_names"),
         ordered=_names(arrays, "ordered") or (),

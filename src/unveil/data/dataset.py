@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -133,6 +134,10 @@ class Dataset:
         loadable: whether `unveil.load(name)` gives them again.
         factors: names of the columns of each split's factors; empty where these are not known.
         ordered: which of them have values in order, as sizes do; the values of the others are classes.
+        classes: names of the labels 0, 1, 2, ...; empty where they have none.
+        options: what to give `unveil.load` beside the name, so that other data are read in the same way.
+        notes: what a person should know of how they were read.
+        bad: what was left out, each with the reason.
     """
 
     name: str
@@ -144,6 +149,10 @@ class Dataset:
     loadable: bool = False
     factors: tuple[str, ...] = ()
     ordered: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    bad: tuple[tuple[str, str], ...] = ()
     splits: tuple[str, ...] = field(default=("train", "validation", "test"), init=False, repr=False)
 
     def split(self, name: str) -> Split:
