@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SHOWN = 64
 """Images on the sheet."""
 ROWS = 2_000
-"""Rows of a split whose values are looked at."""
+"""Most rows of a split whose values are looked at, from all over it."""
 
 
 def inspect(arguments: list[str]) -> int:
@@ -52,7 +52,7 @@ def _table(data: Dataset) -> list[tuple[str, str]]:
 
 def _said(data: Dataset, split: Split) -> str:
     """How many rows, between which values, and how many of each class."""
-    values = split.values[:ROWS].float()
+    values = split.values[:: -(-len(split) // ROWS)].float()
     text = f"{len(split):,} x {tuple(split.values.shape[1:])}, stored {split.values.dtype}".replace("torch.", "")
     text += f", from {values.min():g} to {values.max():g}, mean {values.mean():.3g}"
     if split.labels is None:

@@ -77,6 +77,8 @@ def load(
         return replace(from_folder(path, measure, How(**options)), name=str(path.absolute()), loadable=True)
     if path.suffix in (".npy", ".npz") or path.is_file():
         return replace(from_file(path, measure, **options), name=str(path.absolute()), loadable=True)
+    if len(path.parts) > 1 or path.suffix:
+        raise DataError(f"there is no file or folder {source}")
     raise unknown("data set", str(source), [*NAMED, "FILE.npy", "FILE.npz", "FOLDER"], DataError)
 
 
