@@ -11,7 +11,6 @@ from unveil.data import from_arrays
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.samples.classifier import facts
-from unveil.evaluation.samples.drawn import share
 from unveil.evaluation.samples.quality import TITLES, quality, text
 from unveil.randomness import generator
 from unveil.recipes import recipe
@@ -156,14 +155,6 @@ def test_images_that_the_classifier_does_not_know_are_said_to_be_such(bars):
     found = judged(gray, unlabelled)
     assert found.known is None
     assert any("no labels" in line for line in found.advice())
-
-
-def test_a_share_of_few_is_not_certain():
-    most = share(9, 10)
-    assert (most.value, most.n, most.unit) == (0.9, 10, "share")
-    assert most.stderr == pytest.approx((10 / 12 * 2 / 12 / 10) ** 0.5)
-    assert share(0, 10).value == 0
-    assert share(0, 10).stderr > 0.05
 
 
 def test_other_images_are_refused(digits, tiny):

@@ -1,4 +1,4 @@
-"""Samples to be judged, drawn and read as the data are that they are compared with, and what a share of them is."""
+"""Samples to be judged, drawn and read as the data are that they are compared with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torch import Tensor
 
 from unveil.data import Binarise, Gray, Split
 from unveil.errors import SettingError
-from unveil.evaluation.figure import Figure
 from unveil.models import Model
 
 
@@ -42,12 +41,3 @@ def read_alike(split: Split, x: Tensor) -> Split:
     if isinstance(split.reading, Gray) and bool(((x == 0) | (x == 1)).all()):
         return replace(split, reading=Binarise(split.reading.levels))
     return split
-
-
-def share(count: float, n: int) -> Figure:
-    """The share that `count` of `n` are, with its binomial standard error.
-
-    The error is that of (count + 1) of (n + 2), so that none or all of a few do not pass for certain.
-    """
-    near = (count + 1) / (n + 2)
-    return Figure(count / n, (near * (1 - near) / n) ** 0.5, n, "share")

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unveil.data import Dataset
 from unveil.errors import SettingError
-from unveil.evaluation.figure import Figure
-from unveil.evaluation.samples.drawn import drawn, read_alike, share
+from unveil.evaluation.figure import Figure, share
+from unveil.evaluation.samples.drawn import drawn, read_alike
 from unveil.evaluation.samples.nearest import nearest, nearest_other
 from unveil.models import Model
 

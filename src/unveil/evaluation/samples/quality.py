@@ -7,7 +7,7 @@ therefore stands its floor: the same figure for as many training images, which a
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import ceil, isfinite, log10
+from math import isfinite
 from typing import Any
 
 import torch
@@ -16,9 +16,9 @@ from torch.nn.functional import one_hot
 
 from unveil.data import Dataset, Split
 from unveil.errors import SettingError
-from unveil.evaluation.figure import Figure
+from unveil.evaluation.figure import Figure, share
 from unveil.evaluation.samples.classifier import SHAPE, DigitClassifier, facts, look, shipped
-from unveil.evaluation.samples.drawn import drawn, read_alike, share
+from unveil.evaluation.samples.drawn import drawn, read_alike
 from unveil.evaluation.samples.frechet import frechet
 from unveil.evaluation.samples.kernel import kernel_distance
 from unveil.evaluation.samples.support import NEIGHBOURS, support
@@ -149,10 +149,8 @@ TITLES = {
 def text(figure: Figure) -> str:
     """A figure with as many digits as its error leaves a meaning to."""
     known = isfinite(figure.stderr) and figure.stderr > 0
-    places = min(max(2 - ceil(log10(figure.stderr)), 2), 8) if known else 4
-    error = f"{figure.stderr:.{places}f}" if known else "unknown"
-    unit = f" {figure.unit}" if figure.unit not in ("", "share") else ""
-    return f"{figure.value:.{places}f} ± {error}{unit}"
+    pair = figure.pair(most=8) if known else f"{figure.value:.4f} ± unknown"
+    return pair if figure.unit in ("", "share") else f"{pair} {figure.unit}"
 
 
 def falls_short(found: Figure, floor: Figure) -> bool:
