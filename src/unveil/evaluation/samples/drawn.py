@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unveil.data import Binarise, Gray, Split
+from unveil.data import Binarise, Dataset, Gray, Split
 from unveil.errors import SettingError
 from unveil.models import Model
 
@@ -30,6 +30,19 @@ def drawn(model: Model, like: Split, seed: int) -> Tensor:
     if bad:
         raise SettingError(f"{bad} of {len(x)} samples hold numbers that are not finite; train the model anew")
     return x
+
+
+def held_out(data: Dataset, name: str) -> Split:
+    """The split that samples and training examples are both held against.
+
+    Raises:
+        SettingError: the training split, whose examples would be held against themselves.
+    """
+    if name == "train":
+        raise SettingError(
+            "samples cannot be held against training examples, which are not held out; take 'validation' or 'test'"
+        )
+    return data.split(name)
 
 
 def read_alike(split: Split, x: Tensor) -> Split:

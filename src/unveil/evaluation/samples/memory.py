@@ -16,7 +16,7 @@ from torch import Tensor
 from unveil.data import Dataset
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure, share
-from unveil.evaluation.samples.drawn import drawn, read_alike
+from unveil.evaluation.samples.drawn import drawn, held_out, read_alike
 from unveil.evaluation.samples.nearest import nearest, nearest_other
 from unveil.models import Model
 
@@ -175,22 +175,23 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
     Args:
         model: what makes samples, `model.sample(n, context, seed=seed)`.
         data: what it was trained on.
-        split: the held-out one.
+        split: the held-out one, not 'train'.
         n: samples, and held-out examples; as many as the smaller of the two splits has, if that is fewer.
         seed: of everything random.
 
     Raises:
-        SettingError: tables of mixed columns, which have no distance, or fewer than 100 examples.
+        SettingError: tables of mixed columns, which have no distance, fewer than 100 examples, or the training split.
 
     Source: for the ratio, Gu et al. 2023, On Memorization in Diffusion Models, arXiv:2310.02664.
     """
     if data.space.measure == "columns":
         raise SettingError(f"{data.name} has columns of several kinds, between which there is no distance; audit images")
-    count = min(n, len(data.split(split)), len(data.train))
+    apart = held_out(data, split)
+    count = min(n, len(apart), len(data.train))
     if count < FEWEST:
         raise SettingError(f"{count} examples are too few to tell what is near; give at least {FEWEST}")
     x = drawn(model, data.train.sample(count, seed), seed)
-    held, train = read_alike(data.split(split).sample(count, seed), x), read_alike(data.train, x)
+    held, train = read_alike(apart.sample(count, seed), x), read_alike(data.train, x)
     known, other = train.fixed(seed), held.fixed(seed)
     (squares, places), (held_squares, _) = nearest(x, known), nearest(other, known)
     among, held_among = nearest_other(x), nearest_other(other)

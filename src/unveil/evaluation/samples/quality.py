@@ -18,7 +18,7 @@ from unveil.data import Dataset, Split
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure, share
 from unveil.evaluation.samples.classifier import SHAPE, DigitClassifier, facts, look, shipped
-from unveil.evaluation.samples.drawn import drawn, read_alike
+from unveil.evaluation.samples.drawn import drawn, held_out, read_alike
 from unveil.evaluation.samples.frechet import frechet
 from unveil.evaluation.samples.kernel import kernel_distance
 from unveil.evaluation.samples.support import NEIGHBOURS, support
@@ -184,13 +184,13 @@ def quality(
     Args:
         model: what makes samples, `model.sample(n, context, seed=seed)`.
         data: what it was trained on, with the contexts of its splits where it is conditioned.
-        split: what the samples are held against.
+        split: what the samples are held against, not 'train'.
         n: images of each set; as many as the smaller of the two splits has, if that is fewer.
         seed: of everything random.
         classifier: another one than is shipped with the package.
 
     Raises:
-        SettingError: images that are not 28x28 with one channel, or fewer than 100 of them.
+        SettingError: images that are not 28x28 with one channel, fewer than 100 of them, or a split that is not held out.
         DataError: the shipped classifier is damaged.
     """
     if data.space.shape != SHAPE or not data.space.is_image:
@@ -198,7 +198,7 @@ def quality(
             f"samples are judged by a classifier that is for MNIST-like images only, 1x28x28 in gray or black and white; "
             f"{data.name} is {data.space}"
         )
-    held, train = data.split(split), data.train
+    held, train = held_out(data, split), data.train
     count = min(n, len(held), len(train))
     if count < FEWEST:
         raise SettingError(f"{count} images are too few to judge samples by; give at least {FEWEST}")
