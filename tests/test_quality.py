@@ -11,7 +11,7 @@ from unveil.data import from_arrays
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.samples.classifier import facts
-from unveil.evaluation.samples.quality import TITLES, quality, text
+from unveil.evaluation.samples.quality import TITLES, falls_short, quality, text
 from unveil.randomness import generator
 from unveil.recipes import recipe
 
@@ -91,6 +91,29 @@ def test_a_sampler_that_leaves_out_half_the_classes_is_precise_and_covers_half(b
     assert found.samples.coverage.value < 0.7
     assert any("have no sample nearby" in line for line in found.advice())
     assert not any("lie where no data are" in line for line in found.advice())
+
+
+def test_samples_at_the_mode_are_denser_than_data_which_is_no_praise(bars):
+    def usual(n, seed, labels):
+        pool = figures_of(3_000, 5)[0] / 255
+        seen = Bars().features(pool)
+        return pool[torch.cdist(seen, seen).kthvalue(40).values.argsort()[:n]]
+
+    found = judged(usual, bars)
+    assert found.samples.density.value > found.floor.density.value + 0.3
+    assert found.samples.precision.value >= found.floor.precision.value
+    assert any("crowd where the data are densest" in line for line in found.advice())
+    assert not any("lie where no data are" in line for line in found.advice())
+
+
+def test_what_is_said_of_a_figure_beyond_its_floor_is_seldom_chance(bars):
+    # five tests of each, one in ten thousand of them false by design
+    said = [judged(gray, bars, seed=seed).advice() for seed in range(1, 8)]
+    assert not [line for lines in said for line in lines if "biased upwards" not in line]
+    exact = Figure(0.9, 0.0, 100, "share")
+    assert falls_short(Figure(0.5, 0.05, 100, "share"), exact)
+    assert not falls_short(Figure(0.5, float("nan"), 100, "share"), exact)
+    assert not falls_short(Figure(0.86, 0.001, 100, "share"), exact)
 
 
 @pytest.mark.parametrize(("measure", "make", "expected"), [("binary", binary, "binary"), ("unit", binary, "binary")])
