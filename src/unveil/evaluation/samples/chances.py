@@ -17,6 +17,11 @@ ORDERS = 4_999
 """Random orders that the repeats of samples are held against: chances of 1 / 5,000 and more."""
 
 
+def text(value: float) -> str:
+    """A chance, where it is not too small to tell from none."""
+    return f"chance {value:.2g}" if value >= 1e-6 else "chance below 1e-6"
+
+
 def below(found: Tensor, held: Tensor, share: float) -> tuple[float, float]:
     """The value below which a share of `held` (M,) is, and how many of `found` (N,) are below it.
 

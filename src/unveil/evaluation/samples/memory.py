@@ -23,7 +23,7 @@ from torch import Tensor
 from unveil.data import Dataset
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure, share
-from unveil.evaluation.samples.chances import below, chance_below, chance_more, chance_repeated, distinct, fewest
+from unveil.evaluation.samples import chances
 from unveil.evaluation.samples.drawn import drawn, held_out, read_alike
 from unveil.evaluation.samples.nearest import nearest, nearest_other
 from unveil.models import Model
@@ -124,27 +124,28 @@ class Memory:
     def table(self) -> list[tuple[str, str]]:
         """Name and value of each figure, with its error and what held-out data give."""
         held = f"{self.held:,} of {self.data} {self.split}"
-        training = f"{self.training:,} training examples"
-        if self.distinct < self.training:
-            training = f"{training} ({self.distinct:,} of them distinct)"
+        twice = f" ({self.distinct:,} of them distinct)" if self.distinct < self.training else ""
         worst = self.worst[0]
         return [
-            ("examples", f"{self.n:,} samples and {held} against {training}, {self.measure}"),
+            (
+                "examples",
+                f"{self.n:,} samples and {held} against {self.training:,} training examples{twice}, {self.measure}",
+            ),
             ("distance to the training set, median", f"{number(self.median)} (held out: {number(self.held_median)})"),
             (
                 "equal to a training example",
-                f"{percent(self.exact)} (held out: {percent(self.held_exact)}); {chance(self.exact_chance)}",
+                f"{percent(self.exact)} (held out: {percent(self.held_exact)}); {chances.text(self.exact_chance)}",
             ),
-            ("nearer than 1 % of held out", f"{percent(self.near)}; {chance(self.near_chance)}"),
+            ("nearer than 1 % of held out", f"{percent(self.near)}; {chances.text(self.near_chance)}"),
             (
                 "one of training stands out as for 1 % of held out",
-                f"{percent(self.copied)}; {chance(self.copied_chance)}",
+                f"{percent(self.copied)}; {chances.text(self.copied_chance)}",
             ),
             (
                 "equal to another sample",
-                f"{percent(self.repeated)} (held out: {percent(self.held_repeated)}); {chance(self.repeated_chance)}",
+                f"{percent(self.repeated)} (held out: {percent(self.held_repeated)}); {chances.text(self.repeated_chance)}",
             ),
-            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; {chance(self.crowded_chance)}"),
+            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; {chances.text(self.crowded_chance)}"),
             (
                 "copies that stay unseen",
                 f"up to {self.unseen_exact:.2%} of the samples bit by bit, up to {self.unseen:.2%} with noise on them",
@@ -191,11 +192,6 @@ def number(figure: Figure) -> str:
     return f"{figure.value:.4g} ± {figure.stderr:.2g}"
 
 
-def chance(value: float) -> str:
-    """A chance, where it is not too small to tell from none."""
-    return f"chance {value:.2g}" if value >= 1e-6 else "chance below 1e-6"
-
-
 def percent(figure: Figure) -> str:
     """A share with its error, in percent."""
     return f"{100 * figure.value:.2f} ± {100 * figure.stderr:.2f} %"
@@ -240,14 +236,14 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
     held, train = read_alike(apart.sample(count, seed), x), read_alike(data.train, x)
     known, other = train.fixed(seed), held.fixed(seed)
     # one binarised image has two readings where it is stored twice: what is stored says which are the same
-    kept = distinct(train.values)
+    kept = chances.distinct(train.values)
     (squares, places), (held_squares, _) = nearest(x, known[kept]), nearest(other, known[kept])
     places, exact = kept[places], [int((found[:, 0] == 0).sum()) for found in (squares, held_squares)]
     among, held_among = nearest_other(x), nearest_other(other)
     ratios, held_ratios = _ratio(squares), _ratio(held_squares)
-    threshold, near = below(squares[:, 0], held_squares[:, 0], NEAR)
-    ratio, copied = below(ratios, held_ratios, NEAR)
-    close, crowded = below(among, held_among, NEAR)
+    threshold, near = chances.below(squares[:, 0], held_squares[:, 0], NEAR)
+    ratio, copied = chances.below(ratios, held_ratios, NEAR)
+    close, crowded = chances.below(among, held_among, NEAR)
     likest = torch.where(squares[:, 0] > 0, ratios, -1.0).argsort(stable=True)
     worst = [(i, int(places[i, 0])) for i in likest[:WORST].tolist()]
     return Memory(
@@ -262,24 +258,24 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
         seed=seed,
         exact=share(exact[0], count),
         held_exact=share(exact[1], count),
-        exact_chance=chance_more(exact[0], exact[1], count),
+        exact_chance=chances.chance_more(exact[0], exact[1], count),
         threshold=threshold,
         near=share(near, count),
-        near_chance=chance_below(near, count, NEAR),
+        near_chance=chances.chance_below(near, count, NEAR),
         ratio=ratio,
         copied=share(copied, count),
-        copied_chance=chance_below(copied, count, NEAR),
+        copied_chance=chances.chance_below(copied, count, NEAR),
         median=_median(squares[:, 0]),
         held_median=_median(held_squares[:, 0]),
         repeated=share(int((among == 0).sum()), count),
         held_repeated=share(int((held_among == 0).sum()), count),
-        repeated_chance=chance_repeated(x, other, seed),
+        repeated_chance=chances.chance_repeated(x, other, seed),
         close=close,
         crowded=_of_pairs(share(crowded, count)),
         # the two of a close pair count together: half as many, of half as many
-        crowded_chance=chance_below(crowded / 2, count / 2, NEAR),
-        unseen=(fewest(count, lambda k: chance_below(k, count, NEAR), ALARM) - 1) / count,
-        unseen_exact=(fewest(count, lambda k: chance_more(k, 0, count), ALARM) - 1) / count,
+        crowded_chance=chances.chance_below(crowded / 2, count / 2, NEAR),
+        unseen=(chances.fewest(count, lambda k: chances.chance_below(k, count, NEAR), ALARM) - 1) / count,
+        unseen_exact=(chances.fewest(count, lambda k: chances.chance_more(k, 0, count), ALARM) - 1) / count,
         worst=tuple(Pair(i, at, int(train.rows[at]), float(squares[i, 0]), float(ratios[i])) for i, at in worst),
     )
 
