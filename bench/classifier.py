@@ -23,9 +23,8 @@ from torch.nn import functional as F
 
 import unveil
 from unveil.data import Binarise, Dataset, Gray, Reading, Split
-from unveil.evaluation.figure import Figure
+from unveil.evaluation.figure import Figure, share
 from unveil.evaluation.samples.classifier import FACTS, FEATURES, FOLDER, WEIGHTS, DigitClassifier, look
-from unveil.evaluation.samples.drawn import share
 from unveil.randomness import generator
 from unveil.version import __version__
 

@@ -70,6 +70,13 @@ def test_scores_are_written_and_drawn(runs, room):
     assert np.asarray(Image.open(room / "maps.png")).std() > 5
     own = unveil("score", "one", "--fpr", "0.05", "--samples", "20", "--out", "own.csv", cwd=room)
     assert "180 rows" in own.stdout
+    assert "training examples" not in own.stdout
+    every = unveil("score", "one", "digits.npz", "--fpr", "0.05", "--samples", "5", "--out", "all.csv", cwd=room)
+    assert "1,437 of the 1,797 scored examples are training examples" in every.stdout
+    with (room / "all.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == list(range(1_797))
+    assert sum(row["split"] == "train" for row in rows) == 1_437
     assert "give at least 1/" in unveil("score", "one", "--fpr", "0.0001", cwd=room, code=2).stderr
     assert "known endings" in unveil("score", "one", "--out", "x.txt", cwd=room, code=2).stderr
 

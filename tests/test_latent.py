@@ -261,4 +261,33 @@ def test_advice_is_about_what_was_found():
     layers = (healthy.layers[0], Layer(3, Figure(0.0, 0.0, 50), 0, 0))
     assert "layers 2 of 2 carry nothing" in replace(healthy, layers=layers).advice()[0]
     blind = latent_space(encoding(torch.zeros(4)), labelled(100), labelled(200, 1))
-    assert any("no linear map" in line for line in blind.advice())
+    assert any("cannot be told from the most frequent label" in line for line in blind.advice())
+
+
+def test_many_dimensions_of_little_are_not_nothing():
+    """256 dimensions of 0.0098 nats each are 2.5 nats, and as many of none are nothing."""
+    split = examples(200, 256)
+    thin = latent_space(encoding(torch.full((256,), 0.14), torch.full((256,), 0.9903)), split)
+    exact = sum(unit.rate.value for unit in thin.units if unit.rate.value < 0.01)
+    assert thin.collapsed > 128
+    assert thin.collapsed_rate.value == pytest.approx(exact)
+    assert exact > 1
+    assert "spread thin" in thin.advice()[0]
+    assert not any("nothing" in line for line in thin.advice())
+    assert "together" in dict(thin.table())["collapsed dimensions"]
+    none = latent_space(encoding(torch.zeros(256), torch.full((256,), 0.9999)), split)
+    assert none.collapsed_rate.value < 1e-4
+    assert "every dimension has collapsed" in none.advice()[0]
+
+
+def test_a_probe_is_held_against_the_most_frequent_label_on_the_same_examples():
+    found = latent_space(encoding(), labelled(300), labelled(600, 1)).probes
+    assert found.gain.value == pytest.approx(found.linear.value - found.majority.value)
+    assert found.gain.stderr > 0.9 * found.majority.stderr > 3 * found.linear.stderr  # the majority has an error of its own
+    apart = torch.tensor([[-5.0], [5.0]])
+    x, labels = apart.repeat(50, 1), torch.arange(2).repeat(50)
+    sure = probes(x, labels, x, labels)
+    assert (sure.linear.value, sure.nearest.value) == (100, 100)
+    assert 0.5 < sure.linear.stderr < 1.5  # of a hundred that were all right, one in a hundred may be wrong
+    same = probes(torch.zeros(100, 1), torch.cat([torch.zeros(90), torch.ones(10)]).long(), x, torch.zeros(100).long())
+    assert (same.gain.value, same.gain.stderr) == (0, 0)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations
 from math import comb
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from unveil.data import Binarise, LinearGaussian, from_arrays
 from unveil.errors import SettingError
-from unveil.evaluation.samples.memory import WORST, _below, _chance, memory
+from unveil.evaluation.samples.chances import below, chance_below, chance_more, chance_repeated, distinct
+from unveil.evaluation.samples.memory import ALARM, WORST, memory
 from unveil.evaluation.samples.nearest import nearest, nearest_other
 from unveil.randomness import generator
 
@@ -82,11 +84,11 @@ def test_equal_ones_are_at_no_distance_however_far_out_they_lie():
 
 def test_the_share_below_is_that_of_held_out_data_whatever_ties_there_are():
     held = torch.tensor([1, 2, 2, 2, 3] * 40, dtype=torch.float64)  # 1 % of 200 is 2 of the 40 ones
-    threshold, count = _below(torch.tensor([0, 1, 1, 2, 3], dtype=torch.float64), held)
+    threshold, count = below(torch.tensor([0, 1, 1, 2, 3], dtype=torch.float64), held, 0.01)
     assert (threshold, count) == (1, pytest.approx(1 + 2 * 2 / 40))
-    assert _below(held, held)[1] == pytest.approx(2)
-    distinct = torch.arange(300, dtype=torch.float64)
-    assert _below(torch.tensor([1.5, 2.0, 2.5, -1.0]).double(), distinct) == (2, pytest.approx(3))
+    assert below(held, held, 0.01)[1] == pytest.approx(2)
+    apart = torch.arange(300, dtype=torch.float64)
+    assert below(torch.tensor([1.5, 2.0, 2.5, -1.0]).double(), apart, 0.01) == (2, pytest.approx(3))
 
 
 @pytest.mark.parametrize(("n", "count"), [(100, 1), (200, 5), (300, 0)])
@@ -94,7 +96,7 @@ def test_the_chance_is_that_of_a_random_order(n, count):
     # of n new ones and n held-out ones in a random order, at least `count` new ones come before the r-th held-out one
     r = n // 100
     before = [comb(r - 1 + j, j) * comb(n - r + n - j, n - j) / comb(2 * n, n) for j in range(count)]
-    assert _chance(count, n) == pytest.approx(1 - sum(before), rel=1e-9)
+    assert chance_below(count, n, 0.01) == pytest.approx(1 - sum(before), rel=1e-9)
 
 
 def test_a_model_that_replays_training_images_with_new_noise_is_caught(data):
@@ -116,12 +118,97 @@ def test_copies_of_mnist_are_told_by_standing_out_where_their_noise_hides_them_a
     assert memory(new, replace(mnist, train=part), n=300).advice() == []
 
 
-def test_twins_at_no_distance_do_not_stand_out_and_are_near_all_the_same():
+def test_twins_at_no_distance_do_not_stand_out_where_held_out_data_have_them_too():
     values = torch.randn(300, 3, generator=generator("twins")).repeat(10, 1)
     data = from_arrays(values, name="twins")
     found = memory(Sampler(lambda n, seed: values[:n].clone()), data)
     assert found.median.value == 0
-    assert {pair.ratio for pair in found.worst} == {1.0}
+    assert (found.exact.value, found.held_exact.value, found.exact_chance) == (1, 1, 1)
+    assert found.distinct == 300
+    assert not any("cop" in line for line in found.advice())
+
+
+def test_exact_copies_of_a_training_set_with_each_row_twice_are_named():
+    values = torch.randn(2_000, 20, generator=generator("rows"))
+    data = from_arrays(values, name="rows")
+    twice = replace(data, train=data.train.subset(torch.arange(len(data.train)).repeat(2)))
+    found = memory(Sampler(lambda n, seed: twice.train.values[100 : 100 + n].clone()), twice)
+    assert (found.training, found.distinct) == (3_200, 1_600)
+    assert (found.exact.value, found.held_exact.value) == (1, 0)
+    assert found.copied.value == 1
+    assert "100.0% of the samples are equal to a training example" in found.advice()[0]
+    assert "are copies" in found.advice()[0]
+    assert "1,600 of them distinct" in dict(found.table())["examples"]
+    for pair in found.worst:
+        assert torch.equal(twice.train.values[pair.position], twice.train.values[100 + pair.sample])
+
+
+def test_one_exact_copy_in_a_hundred_among_poor_samples_is_named_and_comes_first():
+    values = torch.randn(16_000, 8, generator=generator("rows"))
+    data = from_arrays(values, name="rows")
+
+    def poor(n, seed):
+        x = 30 * torch.randn(n, 8, generator=generator(seed))
+        x[500 : 500 + n // 100] = data.train.values[: n // 100]
+        return x
+
+    found = memory(Sampler(poor), data)
+    assert (found.n, found.exact.value) == (1_600, 0.01)
+    assert found.exact_chance < ALARM < min(found.near_chance, found.copied_chance)
+    assert "are equal to a training example" in found.advice()[0]
+    assert all(pair.distance == 0 and pair.position == pair.sample - 500 for pair in found.worst)
+    # what is not seen is said: 9 of 1,600 bit by bit, and more with noise
+    assert found.unseen_exact == 9 / 1_600
+    assert 0.01 < found.unseen < 0.03
+    assert chance_below(found.unseen * 1_600, 1_600, 0.01) >= ALARM > chance_below(found.unseen * 1_600 + 1, 1_600, 0.01)
+
+
+def test_copies_of_two_images_that_are_read_alike_come_first_though_neither_stands_out():
+    bits = (torch.rand(1_000, 1, 1, 30, generator=generator("bits")) < 0.5).to(torch.uint8)
+    data = from_arrays(torch.cat([255 * bits, 254 * bits + 1]), name="alike")  # black as 0 and as 1: as good as the same
+    known = data.train.fixed(0)
+    twins = (torch.cdist(known.flatten(1), known.flatten(1)) == 0).sum(1) > 1
+    others = (torch.rand(150, 1, 1, 30, generator=generator("new")) < 0.5).float()
+    found = memory(Sampler(lambda n, _: torch.cat([known[twins][:50], others])[:n]), data, n=200)
+    assert found.exact.value >= 0.25
+    assert all(pair.distance == 0 and pair.ratio == 1 for pair in found.worst)
+
+
+@pytest.mark.parametrize(("n", "count", "held"), [(20, 5, 1), (10, 0, 3), (10, 10, 10), (7, 7, 0)])
+def test_the_chance_of_more_is_that_of_drawing_without_replacement(n, count, held):
+    total = count + held
+    exact = sum(comb(n, k) * comb(n, total - k) for k in range(count, min(total, n) + 1) if total - k <= n)
+    assert chance_more(count, held, n) == pytest.approx(exact / comb(2 * n, total), rel=1e-9)
+
+
+def test_the_chance_of_repeats_is_that_of_all_orders():
+    x = torch.tensor([0, 0, 1, 2, 3, 3, 3, 4, 5, 6]).float().view(10, 1)
+    found = chance_repeated(x[[0, 1, 4, 5, 2]], x[[3, 6, 7, 8, 9]], 0)
+    # 5 of 10 rows, of which both zeros are a pair and two or three of the threes repeat: 4 or more do
+    reached = sum(
+        2 * pair + threes * (threes > 1) >= 4
+        for rows in combinations(range(10), 5)
+        for pair, threes in [({0, 1} <= set(rows), len({4, 5, 6} & set(rows)))]
+    )
+    exact = reached / comb(10, 5)
+    assert abs(found - exact) < 4 * (exact * (1 - exact) / 5_000) ** 0.5  # wrong once in 16,000 seeds
+    assert chance_repeated(x[[2, 3]], x[[7, 8]], 0) == 1
+    assert distinct(x).tolist() == [0, 2, 3, 4, 7, 8, 9]
+
+
+@pytest.mark.parametrize("bits", [6, 8])
+def test_perfect_samples_of_few_bits_repeat_each_other_no_more_often_than_is_said(bits):
+    chance, few = 0.3 ** torch.arange(1, bits + 1).sqrt(), []
+    for seed in range(40):
+        x = (torch.rand(1_600, bits, generator=generator("bits", seed)) < chance).float()
+        data = from_arrays((255 * x).to(torch.uint8), name="bits")
+        new = (torch.rand(160, bits, generator=generator("new", seed)) < chance).float()
+        found = memory(Sampler(lambda n, _, new=new: new[:n]), data)
+        few.append(found.repeated_chance)
+        assert not any("equal to another one" in line for line in found.advice())  # in 80 one in 12 runs at 1e-3 each
+    under = sum(chance <= 0.2 for chance in few) / 40
+    assert under < 0.2 + 4 * (0.2 * 0.8 / 40) ** 0.5
+    assert under > 0
 
 
 def test_a_tenth_of_copies_is_caught_and_the_worst_are_among_them(data):
@@ -201,3 +288,5 @@ def test_what_cannot_be_audited_is_named(data):
         memory(Sampler(fresh), table)
     with pytest.raises(SettingError, match="too few to tell what is near"):
         memory(Sampler(fresh), data, n=99)
+    with pytest.raises(SettingError, match="take 'validation' or 'test'"):  # each would find itself, as copies do
+        memory(replaying(data, 1.0), data, split="train")

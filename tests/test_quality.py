@@ -11,8 +11,7 @@ from unveil.data import from_arrays
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.samples.classifier import facts
-from unveil.evaluation.samples.drawn import share
-from unveil.evaluation.samples.quality import TITLES, quality, text
+from unveil.evaluation.samples.quality import TITLES, falls_short, quality, text
 from unveil.randomness import generator
 from unveil.recipes import recipe
 
@@ -94,6 +93,29 @@ def test_a_sampler_that_leaves_out_half_the_classes_is_precise_and_covers_half(b
     assert not any("lie where no data are" in line for line in found.advice())
 
 
+def test_samples_at_the_mode_are_denser_than_data_which_is_no_praise(bars):
+    def usual(n, seed, labels):
+        pool = figures_of(3_000, 5)[0] / 255
+        seen = Bars().features(pool)
+        return pool[torch.cdist(seen, seen).kthvalue(40).values.argsort()[:n]]
+
+    found = judged(usual, bars)
+    assert found.samples.density.value > found.floor.density.value + 0.3
+    assert found.samples.precision.value >= found.floor.precision.value
+    assert any("crowd where the data are densest" in line for line in found.advice())
+    assert not any("lie where no data are" in line for line in found.advice())
+
+
+def test_what_is_said_of_a_figure_beyond_its_floor_is_seldom_chance(bars):
+    # five tests of each, one in ten thousand of them false by design
+    said = [judged(gray, bars, seed=seed).advice() for seed in range(1, 8)]
+    assert not [line for lines in said for line in lines if "biased upwards" not in line]
+    exact = Figure(0.9, 0.0, 100, "share")
+    assert falls_short(Figure(0.5, 0.05, 100, "share"), exact)
+    assert not falls_short(Figure(0.5, float("nan"), 100, "share"), exact)
+    assert not falls_short(Figure(0.86, 0.001, 100, "share"), exact)
+
+
 @pytest.mark.parametrize(("measure", "make", "expected"), [("binary", binary, "binary"), ("unit", binary, "binary")])
 def test_samples_of_black_and_white_are_held_against_binarised_images(measure, make, expected):
     data = from_arrays(*figures_of(6_000, 0), name="bars", measure=measure)
@@ -158,14 +180,6 @@ def test_images_that_the_classifier_does_not_know_are_said_to_be_such(bars):
     assert any("no labels" in line for line in found.advice())
 
 
-def test_a_share_of_few_is_not_certain():
-    most = share(9, 10)
-    assert (most.value, most.n, most.unit) == (0.9, 10, "share")
-    assert most.stderr == pytest.approx((10 / 12 * 2 / 12 / 10) ** 0.5)
-    assert share(0, 10).value == 0
-    assert share(0, 10).stderr > 0.05
-
-
 def test_other_images_are_refused(digits, tiny):
     for data in (digits, tiny, from_arrays(torch.randn(300, 1, 28, 28), name="real")):
         with pytest.raises(SettingError, match="for MNIST-like images only"):
@@ -175,6 +189,8 @@ def test_other_images_are_refused(digits, tiny):
 def test_what_cannot_be_judged_is_named(bars):
     with pytest.raises(SettingError, match="too few to judge"):
         quality(Sampler(gray), bars, n=99)
+    with pytest.raises(SettingError, match="take 'validation' or 'test'"):  # they would be a perfect floor for themselves
+        judged(gray, bars, split="train")
     with pytest.raises(SettingError, match="not finite"):
         judged(lambda n, seed, labels: gray(n, seed) / 0, bars)
     with pytest.raises(SettingError, match="makes x of shape"):

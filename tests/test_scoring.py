@@ -1,6 +1,7 @@
 """Anomaly scores: false positives as often as stated, anomalies found, and what is scored where there is no log p(x)."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from unveil.errors import DataError, SettingError
 from unveil.evaluation.anomaly.complexity import code_length
 from unveil.evaluation.anomaly.conformal import calibrate, p_values
 from unveil.evaluation.anomaly.measured import Measured, measure
+from unveil.evaluation.anomaly.overlap import Overlap
 from unveil.evaluation.anomaly.scoring import score
 from unveil.evaluation.anomaly.statistic import typicality
 from unveil.evaluation.likelihood import drawing
@@ -83,6 +85,42 @@ def test_the_chance_of_so_many_flags_is_the_beta_binomial_tail():
     for flagged in (1, 3, 20, 150):
         assert one.chance(flagged, 150) == pytest.approx(exact.sf(flagged - 1), rel=1e-8)
     assert one.chance(0, 150) == 1
+
+
+def test_training_and_calibrating_examples_are_told_by_what_they_are_and_not_by_names():
+    model, data = linear(TRUTH), from_arrays(TRUTH.sample(600), name="toy")
+
+    def said(split, held_out=data.validation, trained=data.train):
+        return " ".join(score(model, split, held_out, fpr=0.1, samples=1, trained=trained).advice())
+
+    every = said(data.whole())
+    assert f"{len(data.train)} of the 600 scored examples are training examples" in every
+    assert f"{len(data.validation)} of the 600 scored examples are those that the threshold comes from" in every
+    assert f"{len(data.train)} of the {len(data.train)} scored" in said(data.train)
+    other = said(real(TRUTH.sample(100, seed=7), "train"))
+    for line in (other, said(data.test)):
+        assert "training examples" not in line
+        assert "say nothing" not in line
+        assert "chosen on the validation split" in line
+    assert "comes from training examples" in said(data.test, data.train)
+    assert "training examples" not in said(data.train, trained=None)
+
+
+def test_examples_of_few_values_are_equal_by_chance():
+    def one(seed):
+        return binary((torch.rand(300, 1, 1, 8, generator=torch.Generator().manual_seed(seed)) < 0.3).float())
+
+    found = Overlap.of(one(0), one(1), one(2))
+    assert found.trained > 200
+    assert found.calibrating > 200
+    assert found.advice(300) == []
+
+
+def test_no_flags_are_no_certainty():
+    x = real(TRUTH.sample(60))
+    found = score(linear(TRUTH), real(TRUTH.sample(50, seed=9)), x, fpr=0.1, samples=1)
+    told = dict(replace(found, flag=torch.zeros(50, dtype=torch.bool)).table())["flagged"]
+    assert told.startswith("0 of 50 (0.00 ± 1.94 %)")
 
 
 @pytest.mark.parametrize(

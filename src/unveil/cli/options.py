@@ -261,7 +261,7 @@ class Score:
         data: what to score; without it, the test split of what the run was trained on.
         fpr: share of normal examples that may be flagged.
         by: typicality (two-sided), likelihood (-log p(x) itself), or complexity (of binary images).
-        out: a .csv or .parquet file, a row for each example.
+        out: a .csv or .parquet file, a row for each example: which split of the data, which row of its source, and scores.
         maps: a .png of the most anomalous images over what in them surprises.
         split: which split of the data; without it all of other data, and the test split of the run's own.
         samples: K, draws of z for each example.

@@ -14,6 +14,8 @@ from unveil.cli.parsing import parse
 from unveil.errors import SettingError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from unveil.data import Dataset, Split
     from unveil.evaluation.anomaly.scoring import Scores
     from unveil.run import Run
@@ -26,12 +28,15 @@ def score(arguments: list[str]) -> int:
     """`unveil score`."""
     given = parse(options.Score, "score", arguments)
     start()
+    import numpy as np
+
     from unveil.evaluation.anomaly.scoring import score as scored
 
     kind = ending(given.out, (".csv", ".parquet"))
     run, data = open_run(given.run, given.data, given.data_dir)
-    held_out = run.load_data(given.data_dir).validation
-    split = _chosen(data, given.split or ("test" if given.data is None else None))
+    own = run.load_data(given.data_dir)
+    name = given.split or ("test" if given.data is None else None)
+    split = data.whole() if name is None else data.split(name)
     if given.maps is not None:
         ending(given.maps, (".png",))
         if not data.space.is_image:
@@ -40,7 +45,8 @@ def score(arguments: list[str]) -> int:
     found = scored(
         run.model,
         split,
-        held_out,
+        own.validation,
+        trained=own.train,
         statistic=given.by,
         fpr=given.fpr,
         samples=given.samples,
@@ -48,23 +54,20 @@ def score(arguments: list[str]) -> int:
         data=data.name,
     )
     lines("", found.table(), found.advice())
-    writer(given.out, found)
-    print(f"{len(split):,} rows in {given.out}: {', '.join(found.columns())}")
+    # a row has its number from its own source, of which MNIST has one for training and one for test images
+    origins = np.array(data.origins() if name is None else [name] * len(split))
+    columns = {"split": origins, **found.columns()}
+    writer(given.out, columns)
+    print(f"{len(split):,} rows in {given.out}: {', '.join(columns)}")
     if given.maps is not None:
         _draw(run, data, split, found, given.maps, given.seed)
     return 0
 
 
-def _chosen(data: Dataset, name: str | None) -> Split:
-    """One split, or all of them in the order of their rows."""
-    return data.whole() if name is None else data.split(name)
-
-
-def _csv(path: Path, found: Scores) -> None:
+def _csv(path: Path, columns: dict[str, np.ndarray]) -> None:
     from unveil.store import write
 
     text = io.StringIO()
-    columns = found.columns()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(columns)
     rows.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
@@ -80,9 +83,9 @@ def _parquet():  # type: ignore[no-untyped-def]
         raise SettingError("Parquet files need pyarrow, which is not installed; pip install it, or take .csv") from None
     from unveil.store import write
 
-    def written(path: Path, found: Scores) -> None:
+    def written(path: Path, columns: dict[str, np.ndarray]) -> None:
         buffer = io.BytesIO()
-        parquet.write_table(pyarrow.table(found.columns()), buffer)
+        parquet.write_table(pyarrow.table(columns), buffer)
         write(path, buffer.getvalue())
 
     return written

@@ -163,7 +163,10 @@ class Dataset:
         return split
 
     def whole(self) -> Split:
-        """All rows as one split named 'all', those of train first: for data that train nothing here."""
+        """All rows as one split named 'all', in the order of their source: for data that train nothing here.
+
+        Where each split has a source of its own, so that rows have no one order, those of train come first.
+        """
         parts = [self.split(name) for name in self.splits]
 
         def joined(name: str) -> Tensor | None:
@@ -173,8 +176,17 @@ class Dataset:
         optional = {name: joined(name) for name in ("labels", "context", "labelled", "factors")}
         values, rows = torch.cat([part.values for part in parts]), torch.cat([part.rows for part in parts])
         whole = replace(parts[0], name="all", values=values, rows=rows, **optional)  # type: ignore[arg-type]
-        # rows of one source are put in its order again; where each split has a source of its own they stay as they are
-        return whole.subset(rows.argsort()) if len(rows.unique()) == len(rows) else whole
+        return whole.subset(self._order())
+
+    def origins(self) -> list[str]:
+        """The name of the split that each row of `whole` is of."""
+        names = [name for name in self.splits for _ in range(len(self.split(name)))]
+        return [names[place] for place in self._order().tolist()]
+
+    def _order(self) -> Tensor:
+        """(N,) of the rows of train, validation and test, one after another, the order that `whole` has them in."""
+        rows = torch.cat([self.split(name).rows for name in self.splits])
+        return rows.argsort() if len(rows.unique()) == len(rows) else torch.arange(len(rows))
 
     def given_labels(self, known: int | None = None) -> Dataset:
         """The same data for a conditional model: each split's context is the one-hot label.

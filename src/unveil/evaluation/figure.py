@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan, nan
+from math import floor, isfinite, log10, nan
 
 from torch import Tensor
 
@@ -43,5 +43,25 @@ class Figure:
         return Figure(factor * self.value, factor * self.stderr, self.n, unit, estimator)
 
     def __str__(self) -> str:
-        error = "unknown" if isnan(self.stderr) else f"{self.stderr:.2f}"
-        return f"{self.value:.2f} ± {error} {self.unit} (n = {self.n:,})"
+        return f"{self.pair()} {self.unit} (n = {self.n:,})"
+
+    def pair(self, most: int = 6) -> str:
+        """Value and error, '0.0312 ± 0.0060', to two digits of the error: at least 2 decimals and no more than `most`."""
+        places = decimals(self.stderr, most)
+        error = f"{self.stderr:.{places}f}" if isfinite(self.stderr) else "unknown"
+        return f"{self.value:.{places}f} ± {error}"
+
+
+def decimals(error: float, most: int = 6) -> int:
+    """How many decimals show two digits of an error, from 2 to `most`; 2 where it is none or unknown."""
+    return min(max(1 - floor(log10(error)), 2), most) if isfinite(error) and error > 0 else 2
+
+
+def share(count: float, n: int) -> Figure:
+    """The share that `count` of `n` are, with its binomial standard error.
+
+    The error is that of (count + 1) of (n + 2), so that none or all of a few do not pass for certain: of none it is about
+    1 / n, and 1.15 / n is what a share may be with a chance of 0.32 that none are found.
+    """
+    near = (count + 1) / (n + 2)
+    return Figure(count / n, (near * (1 - near) / n) ** 0.5, n, "share")

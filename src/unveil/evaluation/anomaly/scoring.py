@@ -2,8 +2,10 @@
 
 A score is made of what the model says of an example, -log p(x) where it can, by a statistic: a low p(x) alone is no safe
 sign of an anomaly, since simple images get likelihoods above those of the data themselves (`statistic`). Whichever is
-taken, the threshold comes from held-out data (`conformal`), so that the false-positive rate holds however good the model
-is and however rough the estimate of log p(x). What a better model or more draws give is power.
+taken, the threshold comes from held-out data (`conformal`), so that the false-positive rate holds, on average over sets of
+held-out data that are exchangeable with the examples, however good the model is and however rough the estimate of log p(x).
+What a better model or more draws give is power. Whether scored examples are exchangeable with the held-out ones is told by
+what they are and not by the names of their splits (`Overlap`).
 
 Source: Nalisnick et al. 2019, Do Deep Generative Models Know What They Don't Know?, arXiv:1810.09136.
 """
@@ -20,8 +22,9 @@ from unveil.data import Split
 from unveil.errors import DataError, SettingError, unknown
 from unveil.evaluation.anomaly.conformal import Calibration, allowed, calibrate, p_values
 from unveil.evaluation.anomaly.measured import measure
+from unveil.evaluation.anomaly.overlap import Overlap
 from unveil.evaluation.anomaly.statistic import STATISTICS
-from unveil.evaluation.figure import Figure
+from unveil.evaluation.figure import Figure, share
 from unveil.evaluation.likelihood.contender import WEIGHTED
 from unveil.models import Model
 
@@ -46,6 +49,7 @@ class Scores:
         typical: mean nats of all held-out examples, and `mean` those of the scored ones.
         data: name of the data, `split` which of its splits, and `fingerprint` SHA-256 over its values and labels.
         held_out: name of the split that the threshold comes from, and `held_fingerprint`.
+        overlap: which of the scored examples the model was trained on, and which the threshold comes from.
         measure: of the data's space: what the nats are nats of.
         samples: K, draws of z for each example.
         seed: of binarisation, noise, and which held-out examples say what is typical.
@@ -68,6 +72,7 @@ class Scores:
     fingerprint: str
     held_out: str
     held_fingerprint: str
+    overlap: Overlap
     measure: str
     samples: int
     seed: int
@@ -80,7 +85,7 @@ class Scores:
     def as_dict(self) -> dict[str, Any]:
         """Everything but the columns, as plain data."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        nested = {name: asdict(value) for name, value in plain.items() if isinstance(value, (Figure, Calibration))}
+        nested = {name: asdict(value) for name, value in plain.items() if isinstance(value, (Figure, Calibration, Overlap))}
         return {name: value for name, value in plain.items() if not isinstance(value, Tensor)} | nested
 
     @property
@@ -90,8 +95,8 @@ class Scores:
 
     def table(self) -> list[tuple[str, str]]:
         """Names and values to print."""
-        one, n, share = self.calibration, len(self.flag), self.flagged / len(self.flag)
-        error = (share * (1 - share) / n) ** 0.5
+        one, n = self.calibration, len(self.flag)
+        part = share(self.flagged, n).scaled(100, "%")
         low, high = one.interval
         return [
             ("score", f"{self.words}; {self.measure} x, K = {self.samples}, seed {self.seed}"),
@@ -104,7 +109,7 @@ class Scores:
             ),
             (
                 "flagged",
-                f"{self.flagged:,} of {n:,} ({share:.2%} ± {error:.2%}); {one.rate * n:,.1f} expected where nothing is "
+                f"{self.flagged:,} of {n:,} ({part.pair()} %); {one.rate * n:,.1f} expected where nothing is "
                 f"wrong, so many or more with probability {one.chance(self.flagged, n):.2g}",
             ),
         ]
@@ -128,24 +133,16 @@ class Scores:
             )
         if self.quantity != WEIGHTED:
             said.append(f"this model has no estimate of log p(x) here; the score is made of {self.quantity}")
-        return [*said, *self._on_exchangeability()]
+        return [*said, *self.overlap.advice(n), *self._on_the_choice()]
 
-    def _on_exchangeability(self) -> list[str]:
-        """What keeps held-out examples from being like new ones."""
-        if self.held_out == "train":
-            return [
-                "the threshold comes from training examples, which the model fits better than new ones: take held-out data"
-            ]
-        if self.split == self.held_out and self.fingerprint == self.held_fingerprint:
-            return ["the scored examples are those that the threshold comes from, so that their p-values say nothing"]
-        if self.split == "train":
-            return ["training examples fit better than new ones: fewer of them are flagged than the rate says"]
-        if self.held_out == "validation":
-            return [
-                "the best weights were chosen on the validation split, which makes its nats a little better than those of "
-                "new examples, and the true false-positive rate a little higher"
-            ]
-        return []
+    def _on_the_choice(self) -> list[str]:
+        """What the held-out examples have been looked at for."""
+        if self.held_out != "validation":
+            return []
+        return [
+            "the best weights were chosen on the validation split, which makes its nats a little better than those of new "
+            "examples, and the true false-positive rate a little higher"
+        ]
 
 
 def score(
@@ -153,6 +150,7 @@ def score(
     split: Split,
     held_out: Split,
     *,
+    trained: Split | None = None,
     statistic: str = "typicality",
     fpr: float = 0.01,
     samples: int = 100,
@@ -168,6 +166,8 @@ def score(
         model: what makes draws.
         split: the examples to judge.
         held_out: examples of the data that trained nothing: `unveil score` takes the validation split.
+        trained: what the model was trained on, which tells whether scored or held-out examples are among it; None where
+            that is not known, and is not said then.
         statistic: 'typicality', which is two-sided; 'likelihood', the nats themselves; or 'complexity', for binary images.
         fpr: the share of normal examples that may be flagged, between 1 / (n + 1) and 1 for a threshold from n held-out
             ones: all, of which 'typicality' takes a quarter for its mean.
@@ -218,6 +218,7 @@ def score(
         fingerprint=split.digest().hex(),
         held_out=held_out.name,
         held_fingerprint=held_out.digest().hex(),
+        overlap=Overlap.of(split, held_out, trained),
         measure=split.reading.measure,
         samples=samples,
         seed=seed,

@@ -52,7 +52,7 @@ class Interval:
 
     def __str__(self) -> str:
         low, high, n = self.lower, self.upper, self.lower.n
-        text = f"{low.value:.2f} ± {low.stderr:.2f} to {high.value:.2f} ± {high.stderr:.2f} {low.unit} (n = {n:,})"
+        text = f"{low.pair()} to {high.pair()} {low.unit} (n = {n:,})"
         return text if self.told else f"{text}: {n:,} examples cannot tell"
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import SettingError
-from unveil.evaluation.figure import Figure
+from unveil.evaluation.figure import Figure, share
 
 MOST_CLASSES = 1_000
 """A probe has weights for each class; more labels than these are none."""
@@ -28,6 +28,7 @@ class Probes:
         linear: of multinomial logistic regression (L2 with C = 1) on z standardised by the fitted examples.
         nearest: of the vote of the k nearest fitted examples, by distances in z as it is.
         majority: of saying the most frequent label of the fitted examples every time: what z adds nothing to.
+        gain: `linear` less `majority`, of the very same examples: the error of a difference that is paired.
         settled: whether the regression converged.
     """
 
@@ -37,6 +38,7 @@ class Probes:
     linear: Figure
     nearest: Figure
     majority: Figure
+    gain: Figure
     settled: bool
 
 
@@ -72,15 +74,16 @@ def probes(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tenso
         probe.fit(scaler.transform(x), y)
     votes = KNeighborsClassifier(min(neighbours, len(x))).fit(x, y)
 
-    def share(said: Tensor) -> Figure:
-        return Figure.over(100 * (said == test_labels), "%")
-
+    hits = {
+        "linear": torch.from_numpy(probe.predict(scaler.transform(at))) == test_labels,
+        "nearest": torch.from_numpy(votes.predict(at)) == test_labels,
+        "majority": kinds[counts.argmax()] == test_labels,
+    }
     return Probes(
         fitted=len(train),
         classes=len(kinds),
         neighbours=min(neighbours, len(x)),
-        linear=share(torch.from_numpy(probe.predict(scaler.transform(at)))),
-        nearest=share(torch.from_numpy(votes.predict(at))),
-        majority=share(kinds[counts.argmax()]),
+        **{name: share(int(right.sum()), len(right)).scaled(100, "%") for name, right in hits.items()},
+        gain=Figure.over(100 * (hits["linear"].double() - hits["majority"].double()), "%"),
         settled=int(probe.n_iter_.max()) < STEPS,
     )

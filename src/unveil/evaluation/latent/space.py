@@ -21,7 +21,9 @@ from unveil.parts.heads import BOUND
 from unveil.randomness import reseed
 
 COLLAPSED = 0.01
-"""Nats per example below which a dimension or a layer carries nothing."""
+"""Nats per example below which a dimension has collapsed, and a layer carries nothing."""
+LITTLE = 0.1
+"""Nats per example below which all collapsed dimensions together carry nothing."""
 EDGE = 1.2
 """Within this factor of the bounds of a head's scales, a scale is as good as at them."""
 
@@ -38,7 +40,8 @@ class LatentSpace:
         draws: K of each example, for rates without closed form and layers below the first.
         layers: from the first on.
         units: dimensions of the first layer by falling rate, or by falling variance where they have no rate of their own.
-        collapsed: units that carry less than 0.01 nats; None where they have no rate of their own.
+        collapsed: units that carry less than 0.01 nats each; None where they have no rate of their own.
+        collapsed_rate: what those carry together, which is much where they are many; None where they are none.
         narrowest: the smallest posterior standard deviation of any example and dimension, and `widest` the largest.
         informed: whether the encoder is given the label, or the class that was found for it.
         probes: what of the labels can be read off the first layer's posterior means; None without labels.
@@ -54,6 +57,7 @@ class LatentSpace:
     layers: tuple[Layer, ...]
     units: tuple[Unit, ...]
     collapsed: int | None
+    collapsed_rate: Figure | None
     narrowest: float
     widest: float
     informed: bool
@@ -75,7 +79,10 @@ class LatentSpace:
                 near = f", {layer.near} near the threshold" if layer.near else ""
                 found.append((f"active units{which}", f"{layer.active} of {layer.dimensions}{near}"))
         if self.collapsed is not None:
-            found.append(("collapsed dimensions", f"{self.collapsed} of {len(self.units)} below {COLLAPSED} nats"))
+            together = "" if self.collapsed_rate is None else f", together {self.collapsed_rate}"
+            found.append(
+                ("collapsed dimensions", f"{self.collapsed} of {len(self.units)} below {COLLAPSED} nats{together}")
+            )
             found.append(("rate of the dimensions", ", ".join(_short(unit) for unit in self.units[:8])))
         found.append(("posterior standard deviations", f"{self.narrowest:.2g} to {self.widest:.2g}"))
         if self.probes is not None:
@@ -91,16 +98,22 @@ class LatentSpace:
         return [*self._of_units(), *self._of_scales(), *self._of_labels()]
 
     def _of_units(self) -> list[str]:
-        found, count = [], len(self.units)
-        if self.collapsed == count:
+        found, count, together = [], len(self.units), self.collapsed_rate
+        if together is not None and together.value >= LITTLE:
             found.append(
-                "every dimension has collapsed: z says nothing about x; warm the rate up for longer, leave it free bits "
-                "(recipe free-bits-vae), or take a decoder that can do less by itself"
+                f"{self.collapsed} of {count} dimensions carry less than {COLLAPSED} nats each, and {together.pair()} nats "
+                "together: z is spread thin, and not empty; fewer dimensions would have to carry those nats"
             )
-        elif self.collapsed:
+        elif self.collapsed == count:
             found.append(
-                f"{self.collapsed} of {count} dimensions carry nothing, and a model of {count - self.collapsed} would have "
-                "the same nats; to have them used, warm the rate up for longer or leave it free bits"
+                "every dimension has collapsed: z says next to nothing about x; warm the rate up for longer, leave it "
+                "free bits (recipe free-bits-vae), or take a decoder that can do less by itself"
+            )
+        elif self.collapsed and together is not None:
+            found.append(
+                f"{self.collapsed} of {count} dimensions carry nothing to speak of, {together.pair()} nats together, and a "
+                f"model of {count - self.collapsed} would do without; to have them used, warm the rate up for longer or "
+                "leave it free bits"
             )
         empty = [place for place, layer in enumerate(self.layers, 1) if layer.rate and layer.rate.value < COLLAPSED]
         if len(self.layers) > 1 and empty:
@@ -131,8 +144,11 @@ class LatentSpace:
                 "the encoder is given the label: accuracies say how far z repeats it, not what it found by itself, and a z "
                 "that leaves it to the label is at the majority's"
             )
-        elif told.linear.value - told.majority.value < 2 * told.linear.stderr:
-            found.append("no linear map reads the label off z better than the most frequent label does")
+        elif not told.gain.value > 2 * told.gain.stderr:
+            found.append(
+                "what a linear map reads off z cannot be told from the most frequent label, said every time: it is right "
+                f"{told.gain.pair()} % more often"
+            )
         if told.nearest.value - told.linear.value > max(5.0, 4 * told.linear.stderr):
             found.append("classes lie apart in z, and not linearly: neighbours tell labels that a linear probe does not")
         if not told.settled:
@@ -190,6 +206,7 @@ def latent_space(
     if rates is None:
         missing.append("no rate by dimension: posterior and prior are not both diagonal Gaussians of one layer")
     units = _units(Means(means), scales, rates)
+    idle = None if rates is None else rates.double().mean(0) < COLLAPSED
     return LatentSpace(
         data=data,
         split=split.name,
@@ -199,7 +216,8 @@ def latent_space(
         draws=draws,
         layers=layers,
         units=units,
-        collapsed=None if rates is None else sum(unit.rate.value < COLLAPSED for unit in units if unit.rate is not None),
+        collapsed=None if idle is None else int(idle.sum()),
+        collapsed_rate=None if rates is None or idle is None or not idle.any() else Figure.over(rates[:, idle].sum(1)),
         narrowest=float(scales.min()),
         widest=float(scales.max()),
         informed=split.context is not None,

@@ -9,7 +9,7 @@ import torch
 
 from unveil.data import Split
 from unveil.evaluation.bound import in_evaluation
-from unveil.evaluation.figure import Figure
+from unveil.evaluation.figure import Figure, decimals
 from unveil.evaluation.likelihood.annealing import Annealing, Start, average, block, check, forecast, forward, schedule
 from unveil.evaluation.likelihood.moves import from_prior, pilot
 from unveil.evaluation.watching import Watcher
@@ -63,7 +63,8 @@ class Annealed:
 
     def table(self) -> list[tuple[str, str]]:
         """Names and figures, as the terminal prints them."""
-        noise = "" if self.nll.estimator is None else f", of which ± {self.nll.estimator:.2f} by the chains"
+        own = self.nll.estimator
+        noise = "" if own is None else f", of which ± {own:.{decimals(own)}f} by the chains"
         return [
             ("-log p(x), annealed", f"{self.nll}{noise}"),
             ("  effective chains", f"{self.ess} of {self.how.chains}"),

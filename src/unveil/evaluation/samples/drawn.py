@@ -1,4 +1,4 @@
-"""Samples to be judged, drawn and read as the data are that they are compared with, and what a share of them is."""
+"""Samples to be judged, drawn and read as the data are that they are compared with."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unveil.data import Binarise, Gray, Split
+from unveil.data import Binarise, Dataset, Gray, Split
 from unveil.errors import SettingError
-from unveil.evaluation.figure import Figure
 from unveil.models import Model
 
 
@@ -33,6 +32,19 @@ def drawn(model: Model, like: Split, seed: int) -> Tensor:
     return x
 
 
+def held_out(data: Dataset, name: str) -> Split:
+    """The split that samples and training examples are both held against.
+
+    Raises:
+        SettingError: the training split, whose examples would be held against themselves.
+    """
+    if name == "train":
+        raise SettingError(
+            "samples cannot be held against training examples, which are not held out; take 'validation' or 'test'"
+        )
+    return data.split(name)
+
+
 def read_alike(split: Split, x: Tensor) -> Split:
     """The split in the reading in which samples x come.
 
@@ -42,12 +54,3 @@ def read_alike(split: Split, x: Tensor) -> Split:
     if isinstance(split.reading, Gray) and bool(((x == 0) | (x == 1)).all()):
         return replace(split, reading=Binarise(split.reading.levels))
     return split
-
-
-def share(count: float, n: int) -> Figure:
-    """The share that `count` of `n` are, with its binomial standard error.
-
-    The error is that of (count + 1) of (n + 2), so that none or all of a few do not pass for certain.
-    """
-    near = (count + 1) / (n + 2)
-    return Figure(count / n, (near * (1 - near) / n) ** 0.5, n, "share")

@@ -2,12 +2,19 @@
 
 A sample is near to some training example or other even if nothing was memorised. What counts is whether samples are
 nearer to the training set than held-out data are, which come from the same source and cannot have been memorised.
+
+Distances are Euclidean, between entries in their places: a copy that is moved by a few pixels, or made darker, is as far
+from its original as another image, and is not seen.
+
+Source: Meehan et al. 2020, A Non-Parametric Test to Detect Data-Copying in Generative Models, arXiv:2004.05675, who hold
+samples against held-out data by their distance to the training set, as is done here, and do it cell by cell of the space,
+so that samples which are simpler than the data are not taken for copies, as is not done here; van den Burg & Williams
+2021, On Memorization in Probabilistic Deep Generative Models, arXiv:2106.03216, for what distances miss.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from math import ceil, lgamma
 from typing import Any
 
 import torch
@@ -15,8 +22,9 @@ from torch import Tensor
 
 from unveil.data import Dataset
 from unveil.errors import SettingError
-from unveil.evaluation.figure import Figure
-from unveil.evaluation.samples.drawn import drawn, read_alike, share
+from unveil.evaluation.figure import Figure, share
+from unveil.evaluation.samples import chances
+from unveil.evaluation.samples.drawn import drawn, held_out, read_alike
 from unveil.evaluation.samples.nearest import nearest, nearest_other
 from unveil.models import Model
 
@@ -37,7 +45,7 @@ class Pair:
     Attributes:
         sample: which of `model.sample(n, context, seed=seed)`.
         position: of the example in the training split, and `row` its row in the source.
-        distance: squared, between the two, and `ratio` its share of the squared distance to the second nearest.
+        distance: squared, between the two, and `ratio` its share of the squared distance to the nearest that is another.
     """
 
     sample: int
@@ -55,22 +63,28 @@ class Memory:
         data: name of the data, and `split` which of its splits were held out.
         fingerprint: SHA-256 over the training values and labels.
         measure: how samples and data were read.
-        training: training examples, `held` held-out ones, and `n` samples.
+        training: training examples, of which `distinct` differ; `held` held-out ones, and `n` samples.
         seed: of the samples, of binarisation and of the subsets.
+        exact: share of samples at no distance to a training example, which are its copies bit by bit, and `held_exact`
+            that of held-out examples.
+        exact_chance: chance of as many among the samples if they were held-out data, by Fisher's exact test.
         threshold: the distance below which 1 % of held-out examples are to the training set.
         near: share of samples below it; 1 % expected where nothing is memorised and samples are as data are.
         near_chance: chance of as large a share if samples were held-out data, not too small.
-        ratio: of the distances to the nearest and to the second nearest training example, below which 1 % of held-out
-            examples are.
+        ratio: of the squared distances to the nearest and to the second nearest of the distinct training examples, below
+            which 1 % of held-out examples are.
         copied: share of samples below it: those that one training example stands out for. A copy does so though there be
             noise on it, and however near to each other the examples of its kind are.
         copied_chance: chance of as large a share if samples were held-out data, not too small.
         median: of the samples' distances to the training set, and `held_median` of the held-out ones'.
         repeated: share of samples that are equal to another one, and `held_repeated` of held-out examples.
+        repeated_chance: chance of as large a share in a random order of samples and held-out examples.
         close: the distance below which 1 % of held-out examples are to another one, as many as there are samples.
         crowded: share of samples nearer than that to another one.
         crowded_chance: chance of as large a share if samples were held-out data, not too small.
-        worst: the samples of the smallest ratio, which are most like copies.
+        unseen: share of the samples that may be copies with noise on them before `copied_chance` raises an alarm, and
+            `unseen_exact` the same of bit by bit copies where none of the held-out data is one.
+        worst: samples that are most like copies: those at no distance first, then those of the smallest ratio.
     """
 
     data: str
@@ -78,9 +92,13 @@ class Memory:
     fingerprint: str
     measure: str
     training: int
+    distinct: int
     held: int
     n: int
     seed: int
+    exact: Figure
+    held_exact: Figure
+    exact_chance: float
     threshold: float
     near: Figure
     near_chance: float
@@ -91,9 +109,12 @@ class Memory:
     held_median: Figure
     repeated: Figure
     held_repeated: Figure
+    repeated_chance: float
     close: float
     crowded: Figure
     crowded_chance: float
+    unseen: float
+    unseen_exact: float
     worst: tuple[Pair, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,17 +124,32 @@ class Memory:
     def table(self) -> list[tuple[str, str]]:
         """Name and value of each figure, with its error and what held-out data give."""
         held = f"{self.held:,} of {self.data} {self.split}"
+        twice = f" ({self.distinct:,} of them distinct)" if self.distinct < self.training else ""
         worst = self.worst[0]
         return [
-            ("examples", f"{self.n:,} samples and {held} against {self.training:,} training examples, {self.measure}"),
+            (
+                "examples",
+                f"{self.n:,} samples and {held} against {self.training:,} training examples{twice}, {self.measure}",
+            ),
             ("distance to the training set, median", f"{number(self.median)} (held out: {number(self.held_median)})"),
-            ("nearer than 1 % of held out", f"{percent(self.near)}; {chance(self.near_chance)}"),
+            (
+                "equal to a training example",
+                f"{percent(self.exact)} (held out: {percent(self.held_exact)}); {chances.text(self.exact_chance)}",
+            ),
+            ("nearer than 1 % of held out", f"{percent(self.near)}; {chances.text(self.near_chance)}"),
             (
                 "one of training stands out as for 1 % of held out",
-                f"{percent(self.copied)}; {chance(self.copied_chance)}",
+                f"{percent(self.copied)}; {chances.text(self.copied_chance)}",
             ),
-            ("equal to another sample", f"{percent(self.repeated)} (held out: {percent(self.held_repeated)})"),
-            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; {chance(self.crowded_chance)}"),
+            (
+                "equal to another sample",
+                f"{percent(self.repeated)} (held out: {percent(self.held_repeated)}); {chances.text(self.repeated_chance)}",
+            ),
+            ("nearer to each other than 1 % of held out", f"{percent(self.crowded)}; {chances.text(self.crowded_chance)}"),
+            (
+                "copies that stay unseen",
+                f"up to {self.unseen_exact:.2%} of the samples bit by bit, up to {self.unseen:.2%} with noise on them",
+            ),
             ("most like a copy", f"sample {worst.sample} of training row {worst.row}, {worst.distance:.4g} apart"),
         ]
 
@@ -122,18 +158,23 @@ class Memory:
         said = []
         worst = self.worst[0]
         pairs = f"look at the pairs in `worst`, beginning with sample {worst.sample} and training row {worst.row}"
-        if self.copied_chance < ALARM:
+        cure = "A model that has memorised is to be trained shorter, on more data, or with fewer latent dimensions"
+        if self.exact_chance < ALARM:
+            said.append(
+                f"{self.exact.value:.1%} of the samples are equal to a training example, and {self.held_exact.value:.1%} "
+                f"of held-out data are: they are copies; {pairs}. {cure}"
+            )
+        elif self.copied_chance < ALARM:
             said.append(
                 f"for {self.copied.value:.1%} of the samples one training example stands out as it does for 1 % of "
-                f"held-out data, as if they were copies of it: {pairs}. A model that has memorised is to be trained "
-                "shorter, on more data, or with fewer latent dimensions"
+                f"held-out data, as if they were copies of it: {pairs}. {cure}"
             )
         elif self.near_chance < ALARM:
             said.append(
                 f"{self.near.value:.1%} of the samples are nearer to a training example than 1 % of held-out data are, and "
                 f"no one example stands out: they are simpler than the data, or of kinds that lie close together; {pairs}"
             )
-        if self.repeated.value - self.held_repeated.value > NEAR:
+        if self.repeated.value - self.held_repeated.value > NEAR and self.repeated_chance < ALARM:
             said.append(
                 f"{self.repeated.value:.1%} of the samples are equal to another one, and {self.held_repeated.value:.1%} of "
                 "held-out data are: p(z) gives the decoder few places, or it ignores z; look at rate and active units"
@@ -151,11 +192,6 @@ def number(figure: Figure) -> str:
     return f"{figure.value:.4g} ± {figure.stderr:.2g}"
 
 
-def chance(value: float) -> str:
-    """A chance, where it is not too small to tell from none."""
-    return f"chance {value:.2g}" if value >= 1e-6 else "chance below 1e-6"
-
-
 def percent(figure: Figure) -> str:
     """A share with its error, in percent."""
     return f"{100 * figure.value:.2f} ± {100 * figure.stderr:.2f} %"
@@ -167,61 +203,79 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
     Everything is read alike, once, as a function of `seed`: binarised data in one fixed binarisation of each image. All of
     the training split is searched, in chunks. A conditional model is given the contexts of random training examples.
 
-    Two shares are held against the 1 % of held-out data: of samples that are nearer to the training set, and of samples
+    Samples at no distance to a training example are copies where held-out data are none. Two more shares are held against
+    the 1 % of held-out data: of samples that are nearer to the training set, and of samples
     that are much nearer to one training example than to any other. Both tell of copies; noise on a copy hides it from the
     first wherever others of its kind are as near, and a twin in the training set hides it from the second. Nothing is
     proved by the first alone: samples that are blurred, or of the simplest kinds, lie close to the training set too.
+    Examples that are stored twice count once as neighbours; ones that are nearly equal do not, and hide a copy from the
+    second. No statistic sees a few copies among many samples, and the record says how few (`unseen`).
 
     Args:
         model: what makes samples, `model.sample(n, context, seed=seed)`.
         data: what it was trained on.
-        split: the held-out one.
+        split: the held-out one, not 'train'.
         n: samples, and held-out examples; as many as the smaller of the two splits has, if that is fewer.
         seed: of everything random.
 
     Raises:
-        SettingError: tables of mixed columns, which have no distance, or fewer than 100 examples.
+        SettingError: tables of mixed columns, which have no distance, fewer than 100 examples, or the training split.
 
-    Source: for the ratio, Gu et al. 2023, On Memorization in Diffusion Models, arXiv:2310.02664.
+    Source: for the ratio, Yoon et al. 2023, Diffusion Probabilistic Models Generalize when They Fail to Memorize (ICML
+    workshop on Structured Probabilistic Inference & Generative Modeling), whom Gu et al. 2023, On Memorization in Diffusion
+    Models, arXiv:2310.02664, follow: they call a sample memorised where its distance is less than a third of that to the
+    second nearest. Here distances are squared, and the bound is not a third but what 1 % of held-out data fall below.
     """
     if data.space.measure == "columns":
         raise SettingError(f"{data.name} has columns of several kinds, between which there is no distance; audit images")
-    count = min(n, len(data.split(split)), len(data.train))
+    apart = held_out(data, split)
+    count = min(n, len(apart), len(data.train))
     if count < FEWEST:
         raise SettingError(f"{count} examples are too few to tell what is near; give at least {FEWEST}")
     x = drawn(model, data.train.sample(count, seed), seed)
-    held, train = read_alike(data.split(split).sample(count, seed), x), read_alike(data.train, x)
+    held, train = read_alike(apart.sample(count, seed), x), read_alike(data.train, x)
     known, other = train.fixed(seed), held.fixed(seed)
-    (squares, places), (held_squares, _) = nearest(x, known), nearest(other, known)
+    # one binarised image has two readings where it is stored twice: what is stored says which are the same
+    kept = chances.distinct(train.values)
+    (squares, places), (held_squares, _) = nearest(x, known[kept]), nearest(other, known[kept])
+    places, exact = kept[places], [int((found[:, 0] == 0).sum()) for found in (squares, held_squares)]
     among, held_among = nearest_other(x), nearest_other(other)
     ratios, held_ratios = _ratio(squares), _ratio(held_squares)
-    threshold, near = _below(squares[:, 0], held_squares[:, 0])
-    ratio, copied = _below(ratios, held_ratios)
-    close, crowded = _below(among, held_among)
-    worst = [(i, int(places[i, 0])) for i in ratios.argsort(stable=True)[:WORST].tolist()]
+    threshold, near = chances.below(squares[:, 0], held_squares[:, 0], NEAR)
+    ratio, copied = chances.below(ratios, held_ratios, NEAR)
+    close, crowded = chances.below(among, held_among, NEAR)
+    likest = torch.where(squares[:, 0] > 0, ratios, -1.0).argsort(stable=True)
+    worst = [(i, int(places[i, 0])) for i in likest[:WORST].tolist()]
     return Memory(
         data=data.name,
         split=held.name,
         fingerprint=train.digest().hex(),
         measure=train.reading.measure,
         training=len(train),
+        distinct=len(kept),
         held=count,
         n=count,
         seed=seed,
+        exact=share(exact[0], count),
+        held_exact=share(exact[1], count),
+        exact_chance=chances.chance_more(exact[0], exact[1], count),
         threshold=threshold,
         near=share(near, count),
-        near_chance=_chance(near, count),
+        near_chance=chances.chance_below(near, count, NEAR),
         ratio=ratio,
         copied=share(copied, count),
-        copied_chance=_chance(copied, count),
+        copied_chance=chances.chance_below(copied, count, NEAR),
         median=_median(squares[:, 0]),
         held_median=_median(held_squares[:, 0]),
         repeated=share(int((among == 0).sum()), count),
         held_repeated=share(int((held_among == 0).sum()), count),
+        repeated_chance=chances.chance_repeated(x, other, seed),
         close=close,
         crowded=_of_pairs(share(crowded, count)),
         # the two of a close pair count together: half as many, of half as many
-        crowded_chance=_chance(crowded / 2, count / 2),
+        crowded_chance=chances.chance_below(crowded / 2, count / 2, NEAR),
+        unseen=(chances.fewest(count, lambda k: chances.chance_below(k, count, NEAR), ALARM) - 1) / count,
+        unseen_exact=(chances.fewest(count, lambda k: chances.chance_more(k, 0, count), ALARM) - 1) / count,
         worst=tuple(Pair(i, at, int(train.rows[at]), float(squares[i, 0]), float(ratios[i])) for i, at in worst),
     )
 
@@ -229,32 +283,6 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
 def _ratio(squares: Tensor) -> Tensor:
     """(N,) the first of two distances (N, 2) over the second; 1 where both are none, since neither stands out."""
     return torch.where(squares[:, 1] > 0, squares[:, 0] / squares[:, 1], 1.0)
-
-
-def _below(found: Tensor, held: Tensor) -> tuple[float, float]:
-    """The value below which a share NEAR of `held` (M,) is, and how many of `found` (N,) are below it.
-
-    Distances between binary images are whole numbers, so that many are equal to the threshold: of those the part counts
-    that makes it NEAR among the held-out ones.
-    """
-    rank = NEAR * len(held)
-    threshold = held.sort().values[ceil(rank - 1e-9) - 1]
-    under, at = int((held < threshold).sum()), int((held == threshold).sum())
-    part = (rank - under) / at
-    return float(threshold), int((found < threshold).sum()) + part * int((found == threshold).sum())
-
-
-def _chance(count: float, n: float) -> float:
-    """The chance that at least `count` of `n` new examples are below the rank NEAR * n of as many others.
-
-    That rank lies at a quantile of its own, which is Beta distributed, so that the count is beta-binomial.
-    """
-    rank, n = ceil(NEAR * n - 1e-9), int(n)
-    a, b = float(rank), float(n + 1 - rank)
-    k = torch.arange(int(count), n + 1, dtype=torch.float64)
-    choose = lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    beta = torch.lgamma(k + a) + torch.lgamma(n - k + b) - lgamma(n + a + b)
-    return min(float((choose + beta - lgamma(a) - lgamma(b) + lgamma(a + b)).logsumexp(0).exp()), 1.0)
 
 
 def _of_pairs(figure: Figure) -> Figure:
