@@ -104,24 +104,37 @@ def test_reconstructions_are_drawn(trained, room):
     assert Image.open(room / "r.png").size[0] > 200
 
 
-def test_ctrl_c_saves_what_was_trained_and_resume_goes_on(room):
-    command = [*UNVEIL, "train", "digits", "--epochs", "400", "--out", "stopped"]
+@pytest.mark.parametrize(("wish", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_what_was_trained_and_resume_goes_on(wish, code, room):
+    command = [*UNVEIL, "train", "digits", "--epochs", "400", "--out", f"stopped-{code}"]
     process = subprocess.Popen(command, cwd=room, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stderr is not None
     assert "epoch 1/" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    process.send_signal(wish)
+    assert process.wait(timeout=60) == code
     assert "--resume" in process.stderr.read()
-    assert json.loads((room / "stopped" / "run.json").read_text())["status"] == "interrupted"
-    assert not (room / "stopped" / "lock").exists()
-    unveil("sample", "stopped", "-n", "2", "--out", "s.npy", cwd=room)
-    unveil("train", "digits", "--epochs", "400", "--out", "stopped", cwd=room, code=2)
+    assert json.loads((room / f"stopped-{code}" / "run.json").read_text())["status"] == "interrupted"
+    assert not (room / f"stopped-{code}" / "lock").exists()
+    unveil("sample", f"stopped-{code}", "-n", "2", "--out", "s.npy", cwd=room)
+    unveil("train", "digits", "--epochs", "400", "--out", f"stopped-{code}", cwd=room, code=2)
     process = subprocess.Popen([*command, "--resume"], cwd=room, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     line = process.stderr.readline()
     assert int(line.split("/")[0].removeprefix("epoch ")) > 1
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_what_was_saved(room):
+    command = [*UNVEIL, "train", "digits", "--epochs", "4000", "--checkpoint-steps", "5", "--out", "twice"]
+    process = subprocess.Popen(command, cwd=room, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    assert "epoch 1/" in process.stderr.readline()
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert list((room / "twice" / "checkpoints").iterdir())
+    assert "Traceback" not in process.stderr.read()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ from unveil.version import __version__
 
 log = logging.getLogger(__name__)
 
+FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "threads", "device")
+"""Settings of training that a resumed run may change; of those that may change a result it is warned."""
+
 
 @torch.no_grad()
 def check(model: Model, data: Dataset) -> None:
@@ -79,13 +82,20 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _deciding(facts: Any) -> Any:
+    """Without what decides nothing but where and when things are written."""
+    if not isinstance(facts, Mapping):
+        return facts
+    return {name: value for name, value in facts.items() if name not in FREE}
+
+
 def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The latest checkpoint that can be read, if it belongs to this very run."""
     if not (folder.path / "run.json").is_file():
         return None
     before = folder.manifest()
     for name, what in (("spec", "model"), ("training", "configuration"), ("recipe", "recipe")):
-        if before.get(name) != manifest[name]:
+        if _deciding(before.get(name)) != _deciding(manifest[name]):
             raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
     if before.get("data", {}).get("fingerprint") != manifest["data"]["fingerprint"]:
         raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")

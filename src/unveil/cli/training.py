@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from unveil.evaluation import Report
     from unveil.run import Run
 
-INTERRUPTED = 130
+CODES = {"SIGINT": 130, "SIGTERM": 143}
+"""Exit codes after a signal, as shells give them: 128 and its number."""
 
 
 def train(arguments: list[str]) -> int:
@@ -35,6 +36,8 @@ def train(arguments: list[str]) -> int:
     for note in data.notes:
         print(f"  {note}")
     run, code = _train(data, chosen, given.out, given.resume)
+    if code:
+        return code
     print(f"the model is in {run.path}, its pictures in {run.path}/pictures")
     print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples.png")
     return code
@@ -51,8 +54,10 @@ def _train(data: Dataset, chosen: object, out: Path | None, resume: bool = False
 
 
 def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run, int]:
-    """Do work that trains, with a bar, and draw its pictures; the exit code says whether somebody stopped it."""
-    from unveil import album
+    """Do work that trains, with a bar, and draw its pictures; the exit code says whether somebody stopped it.
+
+    Whoever stops it has seconds, after which the machine may be gone: then no pictures are drawn.
+    """
     from unveil.cli.progress import TrainingBar, say
 
     bar = TrainingBar()
@@ -63,9 +68,12 @@ def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run
     outcome = run.manifest["outcome"]
     if not outcome["finished"]:
         say(f"stopped after {outcome['steps']} steps; {stopped}")
+        return run, CODES[outcome["stopped_by"] or "SIGINT"]
+    from unveil import album
+
     assert run.path is not None
     album.draw(run.model, run.suited(data), run.metrics(), run.path / "pictures")
-    return run, 0 if outcome["finished"] else INTERRUPTED
+    return run, 0
 
 
 def demo(arguments: list[str]) -> int:
@@ -128,6 +136,8 @@ def refit_prior(arguments: list[str]) -> int:
     data = run.load_data(given.data_dir)
     work = partial(refit.refit_prior, run, given.prior, out=given.out, training=given.training)
     refitted, code = _watched(data, work, "the prior as it was then is saved")
+    if code:
+        return code
     print(f"the model with its new prior is in {refitted.path}, its pictures in {refitted.path}/pictures")
     return code
 

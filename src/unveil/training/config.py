@@ -25,7 +25,9 @@ class Training:
         clip: largest norm of the gradient; a longer one is shortened.
         average: how much of the averaged weights each step keeps; evaluation and samples use the average. 0 for none.
         validate_every: epochs between looks at the validation split; 0 for none.
-        checkpoint_every: epochs between checkpoints; 0 for one at the end alone.
+        checkpoint_every: epochs between checkpoints; 0 for none of these. There is always one at the end.
+        checkpoint_steps: steps between checkpoints, for epochs that are long; 0 for none of these.
+        checkpoint_minutes: minutes after which one is due whatever the step; 0 for none of these.
         seed: everything random is a function of it.
         device: where to train: cpu, cuda, cuda:1.
         threads: CPU threads; 0 for as many as torch takes.
@@ -42,6 +44,8 @@ class Training:
     average: float = 0.998
     validate_every: int = 1
     checkpoint_every: int = 5
+    checkpoint_steps: int = 0
+    checkpoint_minutes: float = 10.0
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
@@ -52,8 +56,10 @@ class Training:
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "clip"):
             _require(self, name, isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
-        for name in ("validate_every", "checkpoint_every", "threads", "seed"):
+        for name in ("validate_every", "checkpoint_every", "checkpoint_steps", "threads", "seed"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
+        minutes = self.checkpoint_minutes
+        _require(self, "checkpoint_minutes", isfinite(minutes) and minutes >= 0, "at least 0")
         for name, known in (("schedule", Schedule), ("precision", Precision)):
             if getattr(self, name) not in get_args(known):
                 raise unknown(name, str(getattr(self, name)), get_args(known))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
+from time import monotonic
 from typing import Any, Protocol
 
 import torch
@@ -67,7 +68,8 @@ class Outcome:
 
     Attributes:
         steps: steps taken in all.
-        finished: False when Ctrl-C or a divergence ended it before the last epoch.
+        finished: False when a signal or a divergence ended it before the last epoch.
+        stopped_by: the name of the signal, 'SIGINT' or 'SIGTERM'; None where there was none.
         best_step: after which step its weights were averaged.
         best_value: their loss on the validation split, all warm-ups over; None without one.
     """
@@ -76,6 +78,7 @@ class Outcome:
     finished: bool
     best_step: int
     best_value: float | None
+    stopped_by: str | None = None
 
 
 def fit(
@@ -111,7 +114,7 @@ def fit(
             trainer.state.restore(*resume)
         with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
             finished = trainer.go(stop)
-            return trainer.settle(finished)
+            return replace(trainer.settle(finished), stopped_by=None if finished else stop.by)
     except BaseException as error:
         if isinstance(error, DivergedError) and trainer.state.optimiser.count > 0:
             error.outcome = trainer.settle(False, look=False)
@@ -156,7 +159,7 @@ class Trainer:
         if self.monitor is not None:
             self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch, self.step.model.normalised)
         self.step.train()
-        saved = state.step
+        saved, at = state.step, monotonic()
         while state.step < self.total and not stop.wanted:
             if state.step % feed.steps_per_epoch == 0:
                 self.prepare()
@@ -167,10 +170,18 @@ class Trainer:
                 epoch = state.step // feed.steps_per_epoch
                 self._end_epoch(epoch)
                 if self.config.checkpoint_every and epoch % self.config.checkpoint_every == 0:
-                    saved = self._save()
+                    saved, at = self._save(), monotonic()
+            if self._due(at) and saved != state.step:
+                saved, at = self._save(), monotonic()
         if saved != state.step:
             self._save()
         return state.step >= self.total
+
+    def _due(self, since: float) -> bool:
+        """Whether a checkpoint is due by steps, or by the clock, on which nothing but their number depends."""
+        steps, minutes = self.config.checkpoint_steps, self.config.checkpoint_minutes
+        by_steps = steps > 0 and self.state.step % steps == 0
+        return by_steps or (minutes > 0 and monotonic() - since > 60 * minutes)
 
     def prepare(self) -> None:
         """What every part does before an epoch."""
