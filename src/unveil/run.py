@@ -134,7 +134,7 @@ class Run:
             images: how many images; None for all.
             seed: of binarisation, noise and subset.
             also: sections beside the nats; `unveil.evaluation.SECTIONS` has their names.
-            defensive: share of the draws that come from p(z), for what the encoder misses; see `evaluation.evaluate`.
+            defensive: share of the draws that do not come from the encoder, for what it misses; see `evaluation.evaluate`.
             watcher: told the forecast and the progress.
         """
         data = self.suited(data) if data is not None else self.load_data()

@@ -171,7 +171,7 @@ class Evaluate:
         seed: of binarisation, noise and subset.
         also: sections beside the nats: quadrature, annealing, sandwich, gaps, aggregate, latent, factors, samples,
             memory; or all.
-        defensive: share of the draws that come from the prior, for peaks that the encoder misses, where z has few
+        defensive: share of the draws that do not come from the encoder, for peaks that it misses, where z has few
             dimensions: 0.5.
         split: which split of the data.
         data_dir: folder with MNIST's files.

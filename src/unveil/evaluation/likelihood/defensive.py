@@ -1,13 +1,17 @@
-r"""Weights whose proposal is the encoder's posterior together with the prior, so that no peak of p(z|x) is out of reach.
+r"""Weights whose proposal is more than the encoder's posterior, so that no peak of p(z|x) is out of reach.
 
-.. math:: w = \frac{p(x, z)}{(1 - \alpha)\, q(z|x) + \alpha\, p(z)}, \qquad z \sim (1 - \alpha)\, q(z|x) + \alpha\, p(z)
+.. math:: w = p(x, z) / r(z), \quad
+    z \sim r(z) = (1 - \alpha)\, q(z|x) + \tfrac\alpha2 p(z) + \tfrac\alpha2 \mathrm{mean}_i N(z | z_i^*, s^2)
 
-exp of the estimate stays unbiased for p(x). Under q alone a peak that the encoder misses is met by no draw, and then
-nothing in the weights tells of it; here no weight exceeds p(x|z) / alpha. It pays where z has few dimensions: where
-draws from p(z) hardly ever come near p(z|x), it costs the share of the draws and gains nothing.
+Under q alone a peak that the encoder misses is met by no draw, and then nothing in the weights tells of it. Here no weight
+exceeds 2 p(x|z) / alpha; and z*, the best of some pilot draws that count for nothing else, are where the peaks are, as well
+as they can tell, with s the distance between such draws. As z* do not depend on the draws that are weighed, exp of the
+estimate stays unbiased for p(x). It pays where z has few dimensions: where draws of the prior hardly ever come near p(z|x),
+it costs the share of the draws and gains nothing.
 
 Source: Hesterberg 1995, Weighted Average Importance Sampling and Defensive Mixture Distributions, Technometrics 37; Owen &
-Zhou 2000, Safe and Effective Importance Sampling, JASA 95, for a fixed number of draws from each.
+Zhou 2000, Safe and Effective Importance Sampling, JASA 95, for a fixed number of draws from each; Cappé et al. 2004,
+Population Monte Carlo, for a proposal from earlier draws.
 """
 
 from __future__ import annotations
@@ -17,14 +21,24 @@ from math import log
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 from unveil.data import Batch
 from unveil.errors import SettingError
 from unveil.evaluation.flat import flat_prior
+from unveil.evaluation.likelihood.drawing import counts
 from unveil.models import VAE, Draw, Model
 from unveil.models.latent import check_comparable
 from unveil.randomness import reseed
+
+PILOT = 4
+"""One draw of the prior looks for the peak for so many that are weighed."""
+LEAST = 64
+"""Fewest that look."""
+REACH = 2.0
+"""How much further than the prior's own draws every second pilot draw goes."""
+PEAKS = 8
+"""Pilot draws around which more are drawn: there may be several peaks."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +49,21 @@ class Defence:
         model: with one layer of z, real vectors.
         prior: p(z).
         posterior: q(z|x), batch shape (B,), with a density wherever it is asked for.
+        near: around z*, batch shape (B,).
         batch: the images.
-        share: alpha, how many of all draws come from p(z).
+        share: alpha, how many of all draws come from p(z) and from near z*.
     """
 
     model: VAE
     prior: Distribution
     posterior: Distribution
+    near: Distribution
     batch: Batch
     share: float
 
     @classmethod
-    @torch.no_grad()
-    def of(cls, model: Model, batch: Batch, share: float) -> Defence:
-        """The mixture that `share` makes.
+    def of(cls, model: Model, batch: Batch, samples: int, share: float, *purpose: int | str) -> Defence:
+        """The mixture that `share` makes, for `samples` draws. The pilot's randomness is a function of `purpose`.
 
         Raises:
             SettingError: z that are not flat, or a posterior without a density, or with one at its own draws alone.
@@ -58,26 +73,52 @@ class Defence:
         check_comparable(posterior, prior)
         try:
             # a flow that is known at its own draws alone cannot say what its density is where the prior drew
-            posterior.log_prob(prior.sample(torch.Size([] if prior.batch_shape else [len(batch.index)])))
+            posterior.log_prob(_draws(prior, batch, 1))
         except NotImplementedError:
             raise SettingError(
                 f"a defensive mixture needs the density of q(z|x) at draws of the prior, and {type(posterior).__name__} "
                 "has none there; leave the defensive share at 0"
             ) from None
-        return cls(flat, prior, posterior, batch, share)
+        reseed(*purpose, "pilot", device=batch.x.device)
+        near = _near(flat, prior, batch, max(LEAST, samples // PILOT))
+        return cls(flat, prior, posterior, near, batch, share)
 
     def kept(self, draw: Draw) -> Tensor:
         """(K, B) log-weights of draws from q, under the mixture."""
-        return draw.log_px + draw.log_p[0] - self._mixed(draw.log_q[0], draw.log_p[0])
+        return draw.log_px + draw.log_p[0] - self._mixed(draw.log_q[0], draw.log_p[0], draw.z[0])
 
     def added(self, count: int, *purpose: int | str) -> Tensor:
-        """(count, B) log-weights of draws from p(z). Randomness is a function of `purpose`."""
+        """(count, B) log-weights of draws from p(z) and from near z*. Randomness is a function of `purpose`."""
         reseed(*purpose, device=self.batch.x.device)
-        size = (count,) if self.prior.batch_shape else (count, len(self.batch.index))
-        z = self.prior.sample(torch.Size(size))
+        half = torch.rand(count, len(self.batch.index), 1, device=self.batch.x.device) < 0.5
+        z = torch.where(half, _draws(self.prior, self.batch, count), self.near.sample(torch.Size([count])))
         log_p = self.prior.log_prob(z)
         log_px = self.model.decode(z, self.batch.context).log_prob(self.batch.x)
-        return log_px + log_p - self._mixed(self.posterior.log_prob(z), log_p)
+        return log_px + log_p - self._mixed(self.posterior.log_prob(z), log_p, z)
 
-    def _mixed(self, log_q: Tensor, log_p: Tensor) -> Tensor:
-        return torch.logaddexp(log_q + log(1 - self.share), log_p + log(self.share))
+    def _mixed(self, log_q: Tensor, log_p: Tensor, z: Tensor) -> Tensor:
+        added = torch.logaddexp(log_p, self.near.log_prob(z)) + log(self.share / 2)
+        return torch.logaddexp(log_q + log(1 - self.share), added)
+
+
+def _draws(prior: Distribution, batch: Batch, count: int) -> Tensor:
+    """(count, B, D) draws of p(z)."""
+    return prior.sample(torch.Size([count] if prior.batch_shape else [count, len(batch.index)]))
+
+
+def _near(model: VAE, prior: Distribution, batch: Batch, count: int) -> Distribution:
+    """N(z*, s^2) around the best of `count` pilot draws for each image, as wide as the draws lie apart."""
+    tried, joints = [], []
+    for some in counts(batch, count):
+        z = _draws(prior, batch, some)
+        # every second one goes further out, where the prior itself hardly ever comes
+        far = 1 + (REACH - 1) * (torch.arange(some, device=z.device) % 2).view(-1, 1, 1)
+        z = z.mean(0) + far * (z - z.mean(0))
+        joints.append(model.decode(z, batch.context).log_prob(batch.x) + prior.log_prob(z))
+        tried.append(z)
+    z, joint = torch.cat(tried), torch.cat(joints)
+    best = joint.topk(min(PEAKS, len(z)), 0).indices.unsqueeze(-1).expand(-1, -1, z.shape[-1])
+    centres = z.gather(0, best).transpose(0, 1)
+    apart = z.std(0, keepdim=True).transpose(0, 1).clamp(min=1e-6) * len(z) ** (-1 / z.shape[-1])
+    each = Independent(Normal(centres, apart.expand_as(centres)), 1)
+    return MixtureSameFamily(Categorical(logits=torch.zeros_like(centres[..., 0])), each)

@@ -46,7 +46,7 @@ class Nats:
         bounded: whether p(z) is known by a noisy lower bound alone, that of a second stage: rate, neg_elbo and nll are then
             upper bounds in expectation, however many draws there are.
         normalised: whether log p(x|z) is a log-likelihood of x; if not, the first figure is a cross-entropy + rate.
-        samples: K, draws of z for each image, and `defensive` the share of these that came from p(z).
+        samples: K, draws of z for each image, and `defensive` the share of these that did not come from q(z|x).
         seed: of binarisation, of the noise and of the subset.
         neg_elbo: distortion + rate; an upper bound on -log p(x) in expectation. None under a posterior without density,
             whose rate is infinite, and so are rate, nll and ess.
@@ -101,7 +101,7 @@ class Nats:
         if self.rate is not None:
             rows.insert(0, (cost_name(self.normalised), self.neg_elbo))
             rows.append(("  rate", self.rate))
-        x, mixed = "x|y" if self.told else "x", f", {self.defensive:.0%} from p(z)" if self.defensive else ""
+        x, mixed = "x|y" if self.told else "x", f", {self.defensive:.0%} defensive" if self.defensive else ""
         for point in self.curve:
             rows.append((f"-log p({x}), K = {point.samples:,}{mixed}", point.nll))
         if self.nll is not None and self.nll.estimator is not None:
@@ -169,8 +169,9 @@ def evaluate(
         samples: K, at least 1.
         images: how many images to take, as a function of `seed`; None for all.
         seed: of everything random.
-        defensive: share of the K draws that come from p(z) instead of q(z|x), below 1: then no peak of p(z|x) is missed for
-            good where z has few dimensions, and the estimate of -log p(x) stays what it says. 0 for the usual estimate.
+        defensive: share of the K draws that come from p(z) and from near the best of some draws of it instead of q(z|x),
+            below 1: then no peak of p(z|x) is missed for good where z has few dimensions, and the estimate of -log p(x)
+            stays what it says. 0 for the usual estimate.
         watcher: told the forecast before it starts, and the progress.
         ledger: where it is put down on the way, so that it can go on after it was stopped.
         identity: of the model's weights, for the ledger: the same for the same weights alone.

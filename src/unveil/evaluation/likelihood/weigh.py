@@ -76,7 +76,7 @@ def weigh(
         watcher: told the forecast before it starts, and the progress.
         ledger: where it is put down on the way.
         identity: of the model's weights, for the ledger.
-        defensive: share of the draws that come from p(z).
+        defensive: share of the draws that do not come from q(z|x).
 
     Returns:
         For every image, float64 on the CPU: 'distortion' and 'rate', (N,); 'log_p' (N,), log of the mean weight; 'ess'
@@ -135,7 +135,7 @@ def _pilot(block: Callable[[], Any]) -> tuple[float, int]:
 def weights(model: Model, batch: Batch, samples: int, *purpose: int | str, defensive: float = 0.0) -> dict[str, Tensor]:
     """What `weigh` finds, for the images of one block; the noise of their draws is a function of `purpose`."""
     extra = round(defensive * samples)
-    defence = Defence.of(model, batch, extra / samples) if extra else None
+    defence = Defence.of(model, batch, samples, extra / samples, *purpose) if extra else None
     distortion, rate = torch.zeros(2, len(batch.index), dtype=torch.float64)
     found, rated, covers, bounded = [], True, True, False
     own = samples - extra
