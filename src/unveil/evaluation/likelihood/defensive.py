@@ -31,14 +31,16 @@ from unveil.models import VAE, Draw, Model
 from unveil.models.latent import check_comparable
 from unveil.randomness import reseed
 
-PILOT = 4
-"""One draw of the prior looks for the peak for so many that are weighed."""
+PILOT = 8
+"""One draw of the prior looks for the peak for so many that are weighed, and as many again look around it."""
 LEAST = 64
 """Fewest that look."""
 REACH = 2.0
 """How much further than the prior's own draws every second pilot draw goes."""
 PEAKS = 8
 """Pilot draws around which more are drawn: there may be several peaks."""
+CLOSER = 3.0
+"""How much narrower the Gaussians around the second pilot draws are."""
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,27 @@ def _draws(prior: Distribution, batch: Batch, count: int) -> Tensor:
 
 
 def _near(model: VAE, prior: Distribution, batch: Batch, count: int) -> Distribution:
-    """N(z*, s^2) around the best of `count` pilot draws for each image, as wide as the draws lie apart."""
-    tried, joints = [], []
-    for some in counts(batch, count):
-        z = _draws(prior, batch, some)
-        # every second one goes further out, where the prior itself hardly ever comes
-        far = 1 + (REACH - 1) * (torch.arange(some, device=z.device) % 2).view(-1, 1, 1)
-        z = z.mean(0) + far * (z - z.mean(0))
-        joints.append(model.decode(z, batch.context).log_prob(batch.x) + prior.log_prob(z))
-        tried.append(z)
-    z, joint = torch.cat(tried), torch.cat(joints)
-    best = joint.topk(min(PEAKS, len(z)), 0).indices.unsqueeze(-1).expand(-1, -1, z.shape[-1])
-    centres = z.gather(0, best).transpose(0, 1)
-    apart = z.std(0, keepdim=True).transpose(0, 1).clamp(min=1e-6) * len(z) ** (-1 / z.shape[-1])
-    each = Independent(Normal(centres, apart.expand_as(centres)), 1)
-    return MixtureSameFamily(Categorical(logits=torch.zeros_like(centres[..., 0])), each)
+    """Gaussians around the best of `count` pilot draws for each image, as wide as these lie apart; and of as many again
+    that come from those Gaussians, which are closer together."""
+    z = torch.cat([_draws(prior, batch, some) for some in counts(batch, count)])
+    # every second one goes further out, where the prior itself hardly ever comes
+    far = 1 + (REACH - 1) * (torch.arange(len(z), device=z.device) % 2).view(-1, 1, 1)
+    z = z.mean(0) + far * (z - z.mean(0))
+    apart = z.std(0).clamp(min=1e-6) * len(z) ** (-1 / z.shape[-1])
+    centres = _best(model, prior, batch, z)
+    closer = _best(model, prior, batch, _around(centres, apart).sample(torch.Size([count])))
+    widths = torch.cat([apart.expand_as(centres), (apart / CLOSER).expand_as(closer)])
+    return _around(torch.cat([centres, closer]), widths)
+
+
+def _best(model: VAE, prior: Distribution, batch: Batch, z: Tensor) -> Tensor:
+    """(PEAKS, B, D) those of z (n, B, D) with the largest p(x, z)."""
+    parts = z.split(counts(batch, len(z)))
+    joint = torch.cat([model.decode(part, batch.context).log_prob(batch.x) + prior.log_prob(part) for part in parts])
+    return z.gather(0, joint.topk(min(PEAKS, len(z)), 0).indices.unsqueeze(-1).expand(-1, -1, z.shape[-1]))
+
+
+def _around(centres: Tensor, widths: Tensor) -> Distribution:
+    """For each image the mean of Gaussians with `centres` (M, B, D)."""
+    each = Independent(Normal(centres.transpose(0, 1), widths.expand_as(centres).transpose(0, 1)), 1)
+    return MixtureSameFamily(Categorical(logits=torch.zeros_like(each.mean[..., 0])), each)
