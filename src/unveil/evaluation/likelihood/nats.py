@@ -54,6 +54,8 @@ class Nats:
         rate: KL(q(z|x) || p(z)).
         nll: the importance-weighted estimate of -log p(x); None where there is no likelihood. exp(-nll) of an image is
             unbiased for p(x), hence nll is biased upwards, less so as K grows.
+        bias: by how much nll still lies too high, about: what K draws gained over K / 2, since the bias falls as 1 / K once
+            draws are many. None at K = 1.
         curve: the same for smaller numbers of draws: where it has not flattened, more draws would lower nll further.
         bits_per_dim: nll by the number of entries of x, in bits; None where x is not counted.
         ess: effective number of the K draws; near 1 the estimate rests on a single draw and cannot be trusted.
@@ -79,6 +81,7 @@ class Nats:
     distortion: Figure
     rate: Figure | None
     nll: Figure | None
+    bias: Figure | None
     curve: tuple[Point, ...]
     bits_per_dim: Figure | None
     ess: Figure | None
@@ -105,7 +108,9 @@ class Nats:
         for point in self.curve:
             rows.append((f"-log p({x}), K = {point.samples:,}{mixed}", point.nll))
         if self.nll is not None and self.nll.estimator is not None:
-            rows[-1] = (rows[-1][0], f"{self.nll}, of which ± {self.nll.estimator:.2g} by the draws")
+            known = self.bias is not None and isfinite(self.bias.value)
+            high = f", and about {max(self.bias.value, 0.0):.2g} too high" if known and self.bias is not None else ""
+            rows[-1] = (rows[-1][0], f"{self.nll}, of which ± {self.nll.estimator:.2g} by the draws{high}")
         if self.nll is not None:
             rows.append(("  effective draws", self.ess))
         if self.bits_per_dim is not None:
@@ -228,6 +233,7 @@ def _record(
         distortion=Figure.over(distortion),
         rate=Figure.over(rate) if rated else None,
         nll=nll,
+        bias=Figure.over(found["gain"]) if nll is not None and samples > 1 else None,
         curve=curve if estimable else (),
         bits_per_dim=nll.scaled(bits, "bits") if nll is not None and split.reading.measure in COUNTED else None,
         ess=Figure.over(found["ess"], "draws") if estimable else None,

@@ -29,7 +29,7 @@ from unveil.randomness import generator
 
 PURPOSE = "estimate"
 """Of the noise, beside the seed and the place of a block."""
-FORMAT = 1
+FORMAT = 2
 """Of what is put down; another one is not gone on with."""
 PARTS = 50
 """How many times a weighing is put down on the way."""
@@ -83,7 +83,8 @@ def weigh(
         (N,), the effective number of draws, 0 where all weights are; 'rated', 'covers' and 'bounded' (N,) bool, whether q
         has a density, is no single point, and whether p(z) is known by a bound alone: rate and log_p mean nothing without
         the first two; 'curve' and 'noise' (N, P), the log of the mean of k weights for each k of `curve_points`, averaged
-        over K // k groups of draws, and the variance of that; with how long it takes.
+        over K // k groups of draws, and the variance of that; 'gain' (N,), by how much log_p exceeds what half of the draws
+        give, NaN where either is infinite; with how long it takes.
     """
     device = next(iter(model.parameters())).device
     size = block_size(split, samples)
@@ -181,4 +182,9 @@ def _estimates(log_w: Tensor) -> dict[str, Tensor]:
         groups = log_w[: samples // k * k].unflatten(0, (-1, k)).logsumexp(1) - log(k)
         curve.append(groups.mean(0))
         noise.append(groups.var(0) / len(groups) if len(groups) > 1 else spread_of(ess, k))
-    return {"log_p": total - log(samples), "ess": ess, "curve": torch.stack(curve, 1), "noise": torch.stack(noise, 1)}
+    log_p = total - log(samples)
+    # a bias that falls as 1 / K is halved by twice the draws: what the second half of them gained is what is left
+    half = samples // 2
+    halves = log_w[: 2 * half].unflatten(0, (2, half)).logsumexp(1).mean(0) - log(half) if half else log_p
+    gain = torch.where(log_p.isfinite() & halves.isfinite(), log_p - halves, torch.nan)
+    return {"log_p": log_p, "ess": ess, "gain": gain, "curve": torch.stack(curve, 1), "noise": torch.stack(noise, 1)}
