@@ -1,7 +1,7 @@
 """Bidirectional annealing: chains that go back, the sandwich that both ways make, and the mistakes it catches."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from unveil.data import LinearGaussian
 from unveil.errors import SettingError
-from unveil.evaluation import in_evaluation
+from unveil.evaluation import Figure, in_evaluation
 from unveil.evaluation.likelihood.annealing import reverse, schedule
 from unveil.evaluation.likelihood.bidirectional import bidirectional, simulate
 from unveil.evaluation.likelihood.moves import from_posterior, from_prior, move, pilot
@@ -146,6 +146,9 @@ def test_the_record_is_plain_data_and_a_function_of_the_seed():
     assert once.gap == again.gap != other.gap
     json.dumps(asdict(once), allow_nan=False)
     assert once.table()[2][0].strip() == "gap"
+    assert [value for _, value in once.table()[:2]] == [str(once.upper.negative()), str(once.lower.negative())]
+    crossed = replace(once, gap=Figure(-0.05, 0.06, 4))
+    assert "the wrong way round" in " ".join(crossed.advice())
     assert any("nats only" in line for line in once.advice())
     with pytest.raises(SettingError, match="at least 1"):
         bidirectional(model, n=0)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from test_cli import unveil
 
 import unveil as unveil_data
+from unveil.cli import numbers
 from unveil.evaluation import SECTIONS
 
 
@@ -128,3 +130,19 @@ def test_a_user_s_own_model_is_verified_and_what_does_not_hold_is_said(room):
     assert "not a mean" in done.stdout
     for wrong in ("mine:nothing", "nowhere:make", "vaee"):
         assert unveil("verify", wrong, cwd=room, code=2).stderr.count("\n") == 1
+
+
+def test_all_sections_may_be_named_beside_others(monkeypatch):
+    seen = []
+
+    class Stopped(Exception):
+        pass
+
+    def asked(names):
+        seen.extend(names)
+        raise Stopped
+
+    monkeypatch.setattr(sys.modules["unveil.evaluation.report"], "require", asked)
+    with pytest.raises(Stopped):
+        numbers.evaluate(["run", "--also", "latent", "all"])
+    assert tuple(seen) == tuple(SECTIONS)

@@ -214,12 +214,14 @@ def test_settings_that_cannot_be_say_why(settings, message):
         compare([contender("a", A)])
 
 
-def test_another_k_or_a_label_or_another_split_is_a_caution_and_no_refusal():
-    found = compare([contender("a", A, samples=50), contender("b", A + 1, samples=500, told=True)], resamples=100)
+def test_another_k_or_proposal_or_another_split_is_a_caution_and_no_refusal():
+    found = compare([contender("a", A, samples=50), contender("b", A + 1, samples=500, defensive=0.5)], resamples=100)
     said = " ".join(found.advice())
     assert "K = 50 and b with K = 500" in said
     assert "favours b" in said
-    assert "told the label" in said
+    assert "a share of 0 of the draws of a" in said
+    with pytest.raises(SettingError, match="told the label differs, False and True"):
+        compare([contender("a", A), contender("b", A + 1, told=True)], resamples=100)
     bounds = [contender("a", A, 50, "-ELBO", "validation"), contender("b", A + 1, 500, "-ELBO", "validation")]
     said = " ".join(compare(bounds, resamples=100).advice())
     assert "K = 50" not in said  # a bound has no bias that hangs on K

@@ -22,7 +22,7 @@ from helpers.verdicts import composed
 from unveil.cli.progress import TrainingBar
 from unveil.data import from_arrays
 from unveil.distributions import DiagonalGaussian
-from unveil.doctor import NonFinite, examine_run
+from unveil.doctor import NonFinite, examine_run, latent
 from unveil.doctor.case import Case
 from unveil.doctor.latent import dead_codes
 from unveil.doctor.likelihood import CERTAIN, MISFIT, _rescaled
@@ -213,3 +213,11 @@ def test_a_semi_supervised_model_is_looked_at_without_labels(tiny):
     assert not any(case.sample(name).labelled.any() for name in data.splits if data.split(name).labelled is not None)
     assert data.train.labelled.any()
     assert all(nats.isfinite().all() for nats in case.nats.values())
+
+
+def test_a_model_that_says_a_hundredth_of_a_nat_in_one_dimension_has_collapsed(monkeypatch):
+    monkeypatch.setattr("unveil.doctor.latent._information", lambda case: (torch.tensor([0.03, 0.001]), "dimension", 500))
+    found = list(latent.collapsed(None))
+    assert [(one.severity, "collapsed" in one.what) for one in found] == [("wrong", True)]
+    monkeypatch.setattr("unveil.doctor.latent._information", lambda case: (torch.tensor([2.0, 0.001]), "dimension", 500))
+    assert [one.severity for one in latent.collapsed(None)] == ["note"]

@@ -28,3 +28,7 @@ def test_a_share_of_few_is_not_certain():
     assert most.stderr == pytest.approx((10 / 12 * 2 / 12 / 10) ** 0.5)
     assert share(0, 10).value == 0
     assert share(0, 10).stderr > 0.05
+
+
+def test_minus_a_figure_has_the_same_error():
+    assert str(Figure(3.0, 0.5, 7).negative()) == "-3.00 ± 0.50 nats (n = 7)"

@@ -145,7 +145,7 @@ class Watching:
         self.told = []
 
     def forecast(self, what, seconds, done):
-        self.told.append("forecast")
+        self.told.append(("forecast", seconds > 0, done))
 
     def done(self, images, total):
         self.told.append((images, total))
@@ -155,7 +155,7 @@ def test_who_watches_is_told(monkeypatch):
     monkeypatch.setattr("unveil.evaluation.likelihood.gaps.BLOCK", 4)
     watcher = Watching()
     gaps(model_of(TRUTH, SHIFT, SCALES), split_of(TRUTH, 10), images=None, steps=2, samples=2, watcher=watcher)
-    assert watcher.told == ["forecast", (4, 10), (8, 10), (10, 10)]
+    assert watcher.told == [("forecast", True, 0), (4, 10), (8, 10), (10, 10)]
 
 
 @pytest.mark.parametrize("name", ["cvae", "vae-linear-flow", "vae-iaf", "vamp", "flow-prior", "svae", "poincare-vae"])
@@ -231,5 +231,6 @@ def test_the_record_is_plain_and_states_what_it_is():
     plain = json.loads(json.dumps(found.as_dict()))
     assert (plain["data"], plain["split"], plain["samples"], plain["steps"]) == ("truth", "test", 9, 4)
     names = [name for name, _ in found.table()]
-    assert names[2] == "log p(x), importance-weighted, K = 9"
+    assert names[2] == "-log p(x), importance-weighted, K = 9"
+    assert found.table()[2][1] == str(found.log_p.negative())
     assert all("±" in value and "n = 5" in value for _, value in found.table())

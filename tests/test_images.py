@@ -256,6 +256,9 @@ def test_a_folder_trains_evaluates_and_is_inspected_from_the_terminal(folder, tm
     assert "bad: dark/05.png: it is no image" in looked.stdout
     assert "labels dark 2" in looked.stdout
     assert (tmp_path / "inspect.png").is_file()
+    doctored = unveiled("doctor", folder, cwd=tmp_path)
+    assert doctored.returncode in (0, 1), doctored.stderr
+    assert "bad files are left out" in doctored.stdout
     small = ("--epochs", "2", "--model.hidden", "8", "--latent", "2", "--size", "8", "8", "--channels", "1")
     trained = unveiled("train", folder, *small, "--out", "run", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
@@ -272,3 +275,16 @@ def test_a_folder_trains_evaluates_and_is_inspected_from_the_terminal(folder, tm
     changed = unveiled("evaluate", "run", "--samples", "5", cwd=tmp_path)
     assert changed.returncode == 2
     assert "is not what this run was trained on" in changed.stderr
+
+
+def test_a_folder_is_brought_to_the_shape_of_any_run_of_images(folder, tmp_path):
+    done = unveiled(
+        "train", "digits", "--epochs", "2", "--model.hidden", "8", "--latent", "2", "--out", "run", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert unveiled("evaluate", "run", folder, "--samples", "2", cwd=tmp_path).returncode == 0
+    np.save(tmp_path / "wide.npy", np.zeros((20, 5, 7), np.uint8))
+    refused = unveiled("evaluate", "run", "wide.npy", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "reads x of shape (1, 8, 8), and" in refused.stderr
+    assert "tensor" not in refused.stderr

@@ -270,7 +270,7 @@ def test_the_report_is_plain_data_and_a_function_of_the_seed(data):
     assert json.loads(json.dumps(found.as_dict()))["worst"][0]["sample"] == found.worst[0].sample
     table = dict(found.table())
     assert "200 samples and 200 of blobs test against 4,000 training examples, binary" in table["examples"]
-    assert f"training row {found.worst[0].row}" in table["most like a copy"]
+    assert f"row {found.worst[0].row} of the source" in table["most like a copy"]
 
 
 def test_the_error_of_a_median_is_its_spread():

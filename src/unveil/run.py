@@ -35,6 +35,8 @@ KNOWN: dict[str, type[nn.Module]] = {
     if isinstance(kind := getattr(package, name), type) and issubclass(kind, nn.Module)
 }
 """The parts that a run folder may name."""
+COMPARED = ("nll", "quadrature", "neg_elbo", "distortion")
+"""Values of images by which runs can be compared, where a run has them."""
 
 
 @dataclass
@@ -178,7 +180,9 @@ class Run:
         if said["weights"] != self.manifest["tensors"]["model.safetensors"]:
             raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
         if figure not in values:
-            raise SettingError(f"{self.path} has no {figure}; compare by one of {', '.join(sorted({*values} - {'row'}))}")
+            had = ", ".join(name for name in COMPARED if name in values)
+            hint = "evaluate it with that section, or " if figure == "quadrature" else ""
+            raise SettingError(f"{self.path} has no {figure}; {hint}compare by one of {had}")
         bound = cost_name(said["normalised"])
         names = {"nll": WEIGHTED, "quadrature": "-log p(x), the integral", "neg_elbo": bound}
         return Contender(
@@ -194,6 +198,7 @@ class Run:
             normalised=said["normalised"],
             told=said["told"],
             few=said["few"] if figure == "nll" else None,
+            defensive=said.get("defensive", 0.0),
         )
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -30,7 +30,8 @@ def doctor(arguments: list[str]) -> int:
     import unveil
     from unveil.doctor import examine_data, examine_run
 
-    if Path(given.what).is_dir():
+    # any other folder is one of images
+    if (Path(given.what) / "run.json").is_file():
         run = unveil.open(given.what)
         data = run.load_data(given.data_dir)
         print(f"{given.what}, trained on {data}")
@@ -38,6 +39,8 @@ def doctor(arguments: list[str]) -> int:
     else:
         data = unveil.load(given.what, data_dir=given.data_dir, measure=given.measure)
         print(data)
+        for note in data.notes:
+            print(f"  {note}")
         found = examine_data(data)
     for finding in found:
         print(finding)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unveil.errors import SettingError
+from unveil.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
@@ -39,6 +39,9 @@ def open_run(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, 
     run = unveil.open(path)
     facts = run.manifest["data"]
     found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir)
+    shape = tuple(facts["shape"])
+    if found.space.shape != shape:
+        raise DataError(f"the run reads x of shape {shape}, and {found.name} has {found.space.shape}; match the two")
     found = run.suited(found)
     check(run.model, found)
     return run, found

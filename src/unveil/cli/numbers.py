@@ -25,7 +25,7 @@ def evaluate(arguments: list[str]) -> int:
 
     if given.threads < 0:
         raise SettingError(f"{given.threads} threads cannot run; give 0 for as many as torch takes")
-    also = tuple(SECTIONS) if given.also == ("all",) else given.also
+    also = tuple(SECTIONS) if "all" in given.also else given.also
     require(also)
     device = device_for(given.device)
     run, data = open_run(given.run, given.data, given.data_dir)

@@ -200,13 +200,13 @@ class Compare:
 
     Attributes:
         runs: two run folders or more.
-        figure: nll (the estimate of -log p(x)), neg_elbo, or quadrature where both reports have it.
+        figure: nll (the estimate of -log p(x)), quadrature where both reports have it, neg_elbo, or distortion.
         pairs: all of them, or each against the best.
         level: of intervals and verdicts.
     """
 
     runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN RUN ...")]]
-    figure: Literal["nll", "neg_elbo", "quadrature"] = "nll"
+    figure: Literal["nll", "quadrature", "neg_elbo", "distortion"] = "nll"
     pairs: Literal["all", "best"] = "all"
     level: float = 0.95
 

@@ -38,9 +38,19 @@ def train(arguments: list[str]) -> int:
     run, code = _train(data, chosen, given.out, given.resume)
     if code:
         return code
-    print(f"the model is in {run.path}, its pictures in {run.path}/pictures")
+    print(f"the model is in {run.path}, its pictures in {run.path}/pictures{_kept(run)}")
     print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples.png")
     return code
+
+
+def _kept(run: Run) -> str:
+    """Which weights it has, where they are not the last ones."""
+    best = run.manifest["outcome"]["best_step"]
+    epochs = [record["epoch"] for record in run.metrics() if record["step"] == best]
+    last = run.metrics()[-1]["epoch"] if run.metrics() else 0
+    if not epochs or epochs[0] == last:
+        return ""
+    return f"; its weights are those after epoch {epochs[0]} of {last}, the best on the validation split"
 
 
 def _train(data: Dataset, chosen: object, out: Path | None, resume: bool = False) -> tuple[Run, int]:

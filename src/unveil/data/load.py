@@ -92,8 +92,9 @@ def takes(source: Any) -> tuple[str, ...]:
 def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
     """Data read as others were that a manifest tells of: in the same space, by the same options where they apply."""
     options = {name: value for name, value in facts.get("options", {}).items() if name in takes(source)}
-    if "size" in options:
-        options["size"] = tuple(options["size"])
+    shape = facts.get("shape", [])
+    if "size" in takes(source) and len(shape) == 3 and shape[0] in (1, 3):
+        options |= {"channels": shape[0], "size": tuple(shape[1:])}
     return load(source, data_dir=data_dir, measure=facts["measure"], **options)
 
 

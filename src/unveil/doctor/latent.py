@@ -24,6 +24,8 @@ from unveil.doctor.finding import Finding, some
 from unveil.models import Draw
 from unveil.parts.heads import BOUND
 
+LITTLE = 0.1
+"""Nats below which all of z together says nothing to speak of."""
 QUIET = 0.01
 """Nats below which a dimension says nothing of x: its means then vary by a fiftieth of its own variance. Active units are
 told from others at a hundredth of the prior's (Burda et al. 2016), and between the two there is hardly ever one."""
@@ -52,7 +54,7 @@ def collapsed(case: Case) -> Iterator[Finding]:
     if not quiet.any():
         return
     total = f"{float(nats.sum()):.3g} nats in all, n = {n:,} training examples"
-    if quiet.all():
+    if quiet.all() or nats.sum() < LITTLE:
         yield Finding(
             "wrong",
             "the posterior has collapsed: z says nothing of x",
@@ -65,7 +67,7 @@ def collapsed(case: Case) -> Iterator[Finding]:
         "note",
         f"{int(quiet.sum())} of {len(nats)} {unit}s of z say nothing of x",
         f"{unit}s {some(quiet.nonzero().flatten())} say less than {QUIET:g} nats each; {total}",
-        f"nothing needs to be done; {int((~quiet).sum())} {unit}s would do (--latent), unless a longer warm-up wakes more",
+        f"nothing needs to be done; {int((~quiet).sum())} would do (--latent), unless a longer warm-up wakes more",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, isfinite, log10, nan
 
 from torch import Tensor
@@ -41,6 +41,10 @@ class Figure:
         """The same in a unit of which `factor` make one of this."""
         estimator = None if self.estimator is None else factor * self.estimator
         return Figure(factor * self.value, factor * self.stderr, self.n, unit, estimator)
+
+    def negative(self) -> Figure:
+        """Minus this."""
+        return replace(self, value=-self.value)
 
     def __str__(self) -> str:
         return f"{self.pair()} {self.unit} (n = {self.n:,})"

@@ -50,7 +50,7 @@ class Subject:
     watcher: Watcher | None = None
 
 
-ANNEALED, SIMULATED, REFINED = 32, 16, 200
+ANNEALED, SIMULATED, REFINED, MIXED = 32, 16, 200, 10_000
 """Images that what is costly is done for, unless fewer are asked for: each is a minute or two for MNIST on 2 cores."""
 
 
@@ -92,7 +92,8 @@ def _gaps(subject: Subject) -> Section:
 def _aggregate(subject: Subject) -> Section:
     from unveil.evaluation.latent.aggregate import aggregate
 
-    return aggregate(subject.model, subject.split, data=subject.data.name, seed=subject.seed)
+    images = _most(subject, MIXED)
+    return aggregate(subject.model, subject.split, data=subject.data.name, images=images, seed=subject.seed)
 
 
 def _latent(subject: Subject) -> Section:

@@ -59,8 +59,8 @@ class Bidirectional:
     def table(self) -> list[tuple[str, str]]:
         """Names and figures, as the terminal prints them."""
         return [
-            ("log p(x) of its own data, at least", str(self.lower)),
-            ("  at most", str(self.upper)),
+            ("-log p(x) of its own data, at least", str(self.upper.negative())),
+            ("  at most", str(self.lower.negative())),
             ("  gap", str(self.gap)),
             *self.how.table(),
         ]
@@ -68,6 +68,8 @@ class Bidirectional:
     def advice(self) -> list[str]:
         """What a reader of the figures should know."""
         said = self.how.advice()
+        if self.gap.value < 0:
+            said.append("the two bounds, which hold in expectation, lie the wrong way round: they meet within their noise")
         if self.gap.value > WIDE:
             said.append(
                 f"log p(x) of the model's own data is known to {self.gap.value:.1f} nats only, and annealed estimates with "

@@ -40,6 +40,7 @@ class Contender:
         normalised: whether log p(x|z) is a log-likelihood of x.
         told: whether the model is given the labels, so that its nats are those of x given y.
         few: share of images whose estimate rests on few effective draws, where it is known.
+        defensive: share of the draws that did not come from the encoder.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Contender:
     normalised: bool = True
     told: bool = False
     few: float | None = None
+    defensive: float = 0.0
 
     @classmethod
     def on(
@@ -78,6 +80,11 @@ class Contender:
 ALIKE: tuple[tuple[str, Callable[[Contender], object], str], ...] = (
     ("what is compared", attrgetter("quantity"), "take the same figure of both"),
     ("whether p(x|z) is a likelihood", attrgetter("normalised"), "a cross-entropy compares with cross-entropies alone"),
+    (
+        "whether the model is told the label",
+        attrgetter("told"),
+        "nats of x given y are below those of x by what y tells of x; compare models of one kind",
+    ),
     ("the reading of x", attrgetter("reading"), "nats of another base measure or of other levels are of another x"),
     ("the split", attrgetter("split"), "evaluate both on one"),
     ("how many images", lambda one: len(one.values), "evaluate both on the same ones"),
@@ -138,11 +145,10 @@ def cautions(contenders: Sequence[Contender]) -> list[str]:
                     f"{one.few:.0%} of the estimates of {one.name} rest on few effective draws, and lie too high by "
                     "what its encoder lacks: part of a difference may be that; raise K"
                 )
-        if a.told != b.told:
-            told, other = (a, b) if a.told else (b, a)
+        if a.defensive != b.defensive and a.quantity == WEIGHTED:
             found.append(
-                f"{told.name} is told the label and {other.name} is not: p(x|y) against p(x), and what the label alone "
-                "tells of x is part of the difference"
+                f"a share of {a.defensive:g} of the draws of {a.name} did not come from its encoder, and one of "
+                f"{b.defensive:g} of those of {b.name}: each estimate has a bias of its own; evaluate both alike"
             )
     if contenders[0].split != "test":
         found.append(

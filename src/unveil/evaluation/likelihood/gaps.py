@@ -10,7 +10,7 @@ and the second from below.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import log
 from time import perf_counter
 from typing import Any
@@ -37,6 +37,8 @@ LARGE = 0.5
 """Nats per image from which a gap is worth work."""
 UNSETTLED = 0.1
 """Nats per image; more than these gained in the second half of the steps say that the first half was not enough."""
+TRIED = 4
+"""Steps from which it is told how long all of them will take."""
 FEW = 10
 """Effective draws below which an importance-weighted estimate rests on too little."""
 
@@ -90,9 +92,9 @@ class Gaps:
         """What the terminal prints: name, and value with error and unit."""
         source = f"importance-weighted, K = {self.samples:,}" if self.estimated else "as handed in"
         rows = [
-            ("ELBO, encoder's posterior", str(self.elbo)),
-            (f"ELBO, best {self.family} for each image", str(self.refined)),
-            (f"log p(x), {source}", str(self.log_p)),
+            ("-ELBO, encoder's posterior", str(self.elbo.negative())),
+            (f"-ELBO, best {self.family} for each image", str(self.refined.negative())),
+            (f"-log p(x), {source}", str(self.log_p.negative())),
             ("amortisation gap", str(self.amortisation)),
             ("approximation gap", str(self.approximation)),
         ]
@@ -176,7 +178,7 @@ def gaps(
         log_p: (N,) log p(x) in nats, by quadrature say, of the images of `split.sample(images, seed)` in the reading that
             `seed` gives; None for the importance-weighted estimate whose proposal is the refined posterior.
         seed: of everything random.
-        watcher: told the forecast after the first block, and the progress.
+        watcher: told the forecast before it starts, and the progress.
 
     Raises:
         SettingError: another kind of model, no likelihood of x, or numbers that cannot be.
@@ -192,16 +194,21 @@ def gaps(
     device = next(iter(model.parameters())).device
     search = Search(steps, draws, learning_rate, seed)
     rows = max(1, NUMBERS // chosen.values[0].numel())
-    found, done, start = [], 0, perf_counter()
+    found, done = [], 0
     with in_evaluation(model), torch.no_grad():
         flat, posterior = _suited(model, next(chosen.batches(1, seed)).to(device))
         for place, batch in enumerate(chosen.batches(max(1, min(BLOCK, rows // draws)), seed)):
+            if watcher is not None and place == 0:
+                tried = replace(search, steps=TRIED)
+                started = perf_counter()
+                _block(flat, posterior, batch.to(device), tried, 2, None, rows, place)
+                # a step takes a pass forwards and one backwards, each of twice the products, and a draw one forwards
+                work, seen = (3 * draws * n + 2 * k for n, k in ((steps, samples), (TRIED, 2)))
+                watcher.forecast("gaps", (perf_counter() - started) * work / seen * len(chosen) / len(batch.x), 0)
             known = None if log_p is None else log_p[done : done + len(batch.x)]
             found.append(_block(flat, posterior, batch.to(device), search, samples, known, rows, place))
             done += len(batch.x)
             if watcher is not None:
-                if place == 0:
-                    watcher.forecast("gaps", (perf_counter() - start) * (len(chosen) / done - 1), done)
                 watcher.done(done, len(chosen))
     each = {name: torch.cat([block[name] for block in found]) for name in found[0]}
     estimated = log_p is None

@@ -114,7 +114,7 @@ class Nats:
         if self.nll is not None:
             rows.append(("  effective draws", self.ess))
         if self.bits_per_dim is not None:
-            rows.append(("bits per dimension", f"{self.bits_per_dim.value:.4f} ± {self.bits_per_dim.stderr:.4f}"))
+            rows.append(("bits per dimension", f"{self.bits_per_dim.pair()} bits (n = {self.bits_per_dim.n:,})"))
         return [(name, str(figure)) for name, figure in rows]
 
     def advice(self) -> list[str]:

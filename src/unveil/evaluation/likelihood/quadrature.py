@@ -108,7 +108,7 @@ class Quadrature:
                 "images above the tolerance",
                 f"{self.over:.2%} of {self.tolerance:g} nats; the largest error is {self.worst:.1g}",
             ),
-            ("finest grid", f"{grid} points of z, {step} apart; an image was looked at in {self.visited:,.0f}"),
+            ("finest grid", f"{grid} points of z, {step} apart; {self.visited:,.0f} of all points looked at for an image"),
         ]
 
     def advice(self) -> list[str]:

@@ -150,7 +150,7 @@ class Memory:
                 "copies that stay unseen",
                 f"up to {self.unseen_exact:.2%} of the samples bit by bit, up to {self.unseen:.2%} with noise on them",
             ),
-            ("most like a copy", f"sample {worst.sample} of training row {worst.row}, {worst.distance:.4g} apart"),
+            ("most like a copy", f"sample {worst.sample} of row {worst.row} of the source, {worst.distance:.4g} apart"),
         ]
 
     def advice(self) -> list[str]:
