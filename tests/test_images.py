@@ -219,7 +219,7 @@ def test_bad_files_are_left_out_and_named_or_refused_as_asked(folder):
     data = unveil.load(folder)
     assert sum(len(data.split(name)) for name in data.splits) == 58
     assert [path for path, _ in data.bad] == [str(Path("dark") / "05.png"), str(Path("light") / "07.png")]
-    assert "2 bad files are left out" in data.notes[-1]
+    assert "bad files, left out: 2" in data.notes[-1]
     with pytest.raises(DataError, match="bad files of 60: dark"):
         unveil.load(folder, bad_files="stop")
 
@@ -258,11 +258,11 @@ def test_a_folder_trains_evaluates_and_is_inspected_from_the_terminal(folder, tm
     assert (tmp_path / "inspect.png").is_file()
     doctored = unveiled("doctor", folder, cwd=tmp_path)
     assert doctored.returncode in (0, 1), doctored.stderr
-    assert "bad files are left out" in doctored.stdout
+    assert "bad files, left out" in doctored.stdout
     small = ("--epochs", "2", "--model.hidden", "8", "--latent", "2", "--size", "8", "8", "--channels", "1")
     trained = unveiled("train", folder, *small, "--out", "run", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert "bad files are left out" in trained.stdout
+    assert "bad files, left out" in trained.stdout
     scored = unveiled("evaluate", "run", "--samples", "5", cwd=tmp_path)
     assert scored.returncode == 0, scored.stderr
     assert "bits per dimension" in scored.stdout
@@ -282,7 +282,9 @@ def test_a_folder_is_brought_to_the_shape_of_any_run_of_images(folder, tmp_path)
         "train", "digits", "--epochs", "2", "--model.hidden", "8", "--latent", "2", "--out", "run", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert unveiled("evaluate", "run", folder, "--samples", "2", cwd=tmp_path).returncode == 0
+    whole = unveiled("evaluate", "run", folder, "--samples", "2", "--split", "all", cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    assert "all split" in whole.stdout
     np.save(tmp_path / "wide.npy", np.zeros((20, 5, 7), np.uint8))
     refused = unveiled("evaluate", "run", "wide.npy", cwd=tmp_path)
     assert refused.returncode == 2

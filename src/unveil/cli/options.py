@@ -172,8 +172,8 @@ class Evaluate:
         also: sections beside the nats: quadrature, annealing, sandwich, gaps, aggregate, latent, factors, samples,
             memory; or all.
         defensive: share of the draws that do not come from the encoder, for peaks that it misses, where z has few
-            dimensions: 0.5.
-        split: which split of the data.
+            dimensions: 0.5. In tens of dimensions it finds nothing.
+        split: which split of the data, or all of it, for data that the run has never seen.
         data_dir: folder with MNIST's files.
         threads: CPU threads; 0 for as many as torch takes.
         device: where to compute: cpu, cuda, cuda:1.
@@ -186,7 +186,7 @@ class Evaluate:
     seed: int = 0
     also: tuple[str, ...] = ()
     defensive: float = 0.0
-    split: Split = "test"
+    split: Split | Literal["all"] = "test"
     data_dir: Path | None = None
     threads: int = 0
     device: str = "cpu"

@@ -19,6 +19,8 @@ from unveil.randomness import generator
 
 MOST_CLASSES = 10_000
 """Labels above this are no classes."""
+ALL = "all"
+"""The name of all rows as one split."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,11 @@ class Dataset:
     splits: tuple[str, ...] = field(default=("train", "validation", "test"), init=False, repr=False)
 
     def split(self, name: str) -> Split:
-        """The split of that name; DataError names the three for any other."""
+        """The split of that name, or 'all' of them as one; DataError names the three for any other."""
+        if name == ALL:
+            return self.whole()
         if name not in self.splits:
-            raise DataError(f"there is no split {name!r}; known: {', '.join(self.splits)}")
+            raise DataError(f"there is no split {name!r}; known: {', '.join(self.splits)} and {ALL}")
         split: Split = getattr(self, name)
         return split
 
@@ -175,7 +179,7 @@ class Dataset:
 
         optional = {name: joined(name) for name in ("labels", "context", "labelled", "factors")}
         values, rows = torch.cat([part.values for part in parts]), torch.cat([part.rows for part in parts])
-        whole = replace(parts[0], name="all", values=values, rows=rows, **optional)  # type: ignore[arg-type]
+        whole = replace(parts[0], name=ALL, values=values, rows=rows, **optional)  # type: ignore[arg-type]
         return whole.subset(self._order())
 
     def origins(self) -> list[str]:

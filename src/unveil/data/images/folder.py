@@ -244,17 +244,17 @@ def _notes(
         ways = {"crop": "cropped and resized", "pad": "resized and padded", "stretch": "stretched"}
         typical = f"{median(size[0] for size in sizes):.0f} x {median(size[1] for size in sizes):.0f}"
         yield (
-            f"{other:,} of {len(sizes):,} images have another size than {height} x {width} (typically {typical}) and are "
+            f"another size than {height} x {width}: {other:,} of {len(sizes):,} images (typically {typical}), "
             f"{ways[frame.fit]} to it; --size and --fit change that"
         )
     if coloured := sum(not head.gray for head in heads.values()) if frame.channels == 1 else 0:
-        yield f"{coloured:,} images in colour are read as gray, as was asked for"
+        yield f"colour read as gray, as was asked for: {coloured:,} images"
     if moving := sum(head.frames > 1 for head in heads.values()):
-        yield f"{moving:,} files hold several frames, of which the first is taken"
+        yield f"several frames: {moving:,} files, of which the first frame is taken"
     if names:
         yield f"{len(names)} classes by sub-folder: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
     if found.others:
-        yield f"{found.others:,} files with names of other kinds are left alone"
+        yield f"left alone, since their names are of other kinds: {found.others:,} files"
     if bad:
         named = "; ".join(f"{path}: {reason}" for path, reason in sorted(bad.items())[:SHOWN])
-        yield f"{len(bad):,} bad files are left out: {named}{'; ...' if len(bad) > SHOWN else ''}"
+        yield f"bad files, left out: {len(bad):,} ({named}{'; ...' if len(bad) > SHOWN else ''})"
