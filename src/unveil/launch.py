@@ -42,6 +42,9 @@ class _Journal:
         seconds = round(perf_counter() - self.start, 3)
         self.folder.append("timing.jsonl", {"step": record["step"], "seconds": seconds})
 
+    def event(self, event: Mapping[str, Any]) -> None:
+        self.folder.append("events.jsonl", event)
+
     def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
         self.folder.save_checkpoint(step, state, facts)
 
@@ -112,7 +115,7 @@ def _record(
         state = checkpoint(folder, manifest) if resume else None
         kept = folder.manifest().get("tensors", {}) if state is not None else {}
         folder.write_manifest({**manifest, "status": "training", "tensors": kept})
-        folder.rewind(0 if state is None else state[1]["step"])
+        folder.rewind(*(0, 0) if state is None else (state[1]["step"], state[1].get("events", 0)))
         whole.to(device)
         outcome: Outcome | None = None
         failure: DivergedError | None = None

@@ -6,6 +6,7 @@ import logging
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from unveil.errors import RunError, SettingError
 from unveil.evaluation import in_evaluation
 from unveil.models import Model
 from unveil.store import RunFolder
+from unveil.training.config import Training
 from unveil.version import __version__
 
 log = logging.getLogger(__name__)
 
-FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "threads", "device")
+FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite", "threads", "device")
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
 
@@ -83,10 +85,10 @@ def machine() -> dict[str, Any]:
 
 
 def _deciding(facts: Any) -> Any:
-    """Without what decides nothing but where and when things are written."""
-    if not isinstance(facts, Mapping):
+    """Without what decides nothing but where and when things are written; with defaults that an older version lacked."""
+    if not isinstance(facts, Mapping) or "epochs" not in facts:
         return facts
-    return {name: value for name, value in facts.items() if name not in FREE}
+    return {name: value for name, value in {**asdict(Training()), **facts}.items() if name not in FREE}
 
 
 def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -99,9 +101,11 @@ def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str
             raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
     if before.get("data", {}).get("fingerprint") != manifest["data"]["fingerprint"]:
         raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
-    for name in ("threads", "platform", "versions", "precision"):
-        if before.get(name) != manifest[name]:
-            log.warning("%s was %s and is %s: the resumed run may differ", name, before.get(name), manifest[name])
+    said = ((name, before.get(name), manifest[name]) for name in ("threads", "platform", "versions", "precision"))
+    how = "nonfinite", before["training"].get("nonfinite", Training.nonfinite), manifest["training"]["nonfinite"]
+    for name, was, now in (*said, how):
+        if was != now:
+            log.warning("%s was %s and is %s: the resumed run may differ", name, was, now)
     for step in reversed(folder.checkpoints()):
         try:
             return folder.checkpoint(step)

@@ -5,6 +5,7 @@ model.safetensors    the weights to use
 checkpoints/STEP/    everything that training needs to go on from there
 metrics.jsonl        a line for each epoch; no clocks in it
 timing.jsonl         a line for each epoch; nothing but clocks
+events.jsonl         a line for each step that was not finite, with the rows that it saw
 report.json          what `evaluate` found (see `report`)
 pictures/            what there is to see
 lock                 whose it is, while somebody trains
@@ -139,13 +140,18 @@ class RunFolder:
         except ValueError:
             raise RunError(f"{path} is damaged: a line holds no JSON") from None
 
-    def rewind(self, step: int) -> None:
-        """Forget what was written after step `step`, lines and unreadable checkpoints: it will be written again."""
+    def rewind(self, step: int, events: int = 0) -> None:
+        """Forget what was written after step `step`, lines and unreadable checkpoints: it will be written again.
+
+        Training may have gone back since, so that of events the first `events` are kept, whatever their step.
+        """
         for later in [later for later in self.checkpoints() if later > step]:
             shutil.rmtree(self._checkpoints / str(later), ignore_errors=True)
         for name in ("metrics.jsonl", "timing.jsonl"):
             kept = [json.dumps(record) + "\n" for record in self.lines(name) if record.get("step", 0) <= step]
             files.write(self.path / name, "".join(kept).encode())
+        if told := self.lines("events.jsonl"):
+            files.write(self.path / "events.jsonl", "".join(json.dumps(line) + "\n" for line in told[:events]).encode())
 
     # everything that training needs to go on
 

@@ -10,6 +10,7 @@ from unveil.errors import SettingError, unknown
 
 Schedule = Literal["cosine", "one-cycle", "constant"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Nonfinite = Literal["skip", "stop", "roll-back"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class Training:
         checkpoint_every: epochs between checkpoints; 0 for none of these. There is always one at the end.
         checkpoint_steps: steps between checkpoints, for epochs that are long; 0 for none of these.
         checkpoint_minutes: minutes after which one is due whatever the step; 0 for none of these.
+        nonfinite: what becomes of a step with a non-finite loss or gradient, which changes no weights in any case: 'skip'
+            leaves it out, 'stop' ends the training, 'roll-back' goes back to the beginning of the epoch and on at half
+            the learning rate, and leaves the step out if it comes again.
         seed: everything random is a function of it.
         device: where to train: cpu, cuda, cuda:1.
         threads: CPU threads; 0 for as many as torch takes.
@@ -46,6 +50,7 @@ class Training:
     checkpoint_every: int = 5
     checkpoint_steps: int = 0
     checkpoint_minutes: float = 10.0
+    nonfinite: Nonfinite = "skip"
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
@@ -60,7 +65,7 @@ class Training:
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         minutes = self.checkpoint_minutes
         _require(self, "checkpoint_minutes", isfinite(minutes) and minutes >= 0, "at least 0")
-        for name, known in (("schedule", Schedule), ("precision", Precision)):
+        for name, known in (("schedule", Schedule), ("precision", Precision), ("nonfinite", Nonfinite)):
             if getattr(self, name) not in get_args(known):
                 raise unknown(name, str(getattr(self, name)), get_args(known))
         _require(self, "warmup", 0 <= self.warmup < 1, "a share of all steps, at least 0 and below 1")

@@ -24,6 +24,7 @@ from unveil.part import Part
 from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
 from unveil.training.precision import autocast
+from unveil.training.recovery import Recovery, event
 from unveil.training.schedules import learning_rate
 from unveil.training.state import State
 from unveil.training.step import FIGURES, Step
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 VALIDATION_BATCH = 500
 SHOWN = 5
 """Lost steps, and rows of each, that a warning names."""
+RECORDED = 100
+"""Lost steps of an epoch that get an event of their own; how many there were in all is in the epoch's record."""
 MICROBATCH = 0
 """Which of the parts of a step this process makes: one process, one part."""
 
@@ -44,6 +47,9 @@ class Journal(Protocol):
 
     def record(self, record: Mapping[str, Any]) -> None:
         """After each epoch: what metrics.jsonl gets."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """After a step that was not finite: what events.jsonl gets."""
 
     def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Everything needed to go on after `step`."""
@@ -147,6 +153,7 @@ class Trainer:
         norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
         self.players = self.step.players()
+        self.recovery = Recovery(config, self.state)
         self.total = config.epochs * self.feed.steps_per_epoch
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
         self.moving = [part for part in self.parts if type(part).update is not Part.update]
@@ -161,9 +168,13 @@ class Trainer:
         self.step.train()
         saved, at = state.step, monotonic()
         while state.step < self.total and not stop.wanted:
-            if state.step % feed.steps_per_epoch == 0:
+            begins = state.step % feed.steps_per_epoch == 0
+            self.recovery.begin(begins)
+            if begins:
                 self.prepare()
-            self.advance()
+            finite = self.advance()
+            if self.recovery.watches and not finite and self._lost():
+                continue
             if self.monitor is not None:
                 self.monitor.step(state.step)
             if state.step % feed.steps_per_epoch == 0:
@@ -189,8 +200,28 @@ class Trainer:
             for part in self.parts:
                 part.prepare(self.feed.split, self.state.step / self.feed.steps_per_epoch)
 
-    def advance(self) -> None:
-        """One step: batch and noise are those of (seed, step)."""
+    def _lost(self) -> bool:
+        """What becomes of the step just taken, which was not finite: True if training went back because of it."""
+        step = self.state.step - 1
+        named = self._batch_of(step)
+        try:
+            then = self.recovery.after(self.feed.batch(step).x, named)
+        except DivergedError:
+            self._tell(step, "stopped")
+            raise
+        if then is not None:
+            self._tell(step, then)
+            log.warning("%s had a non-finite loss or gradient: %s", named, then)
+        return then is not None
+
+    def _tell(self, step: int, then: str) -> None:
+        """Record what became of a step that was not finite."""
+        self.state.events += 1
+        if self.journal is not None:
+            self.journal.event(event(step, step // self.feed.steps_per_epoch + 1, then, self._rows(step)))
+
+    def advance(self) -> Tensor:
+        """One step: batch and noise are those of (seed, step); a scalar bool, whether it was finite."""
         state, feed = self.state, self.feed
         number = state.step
         reseed(self.config.seed, "step", number, MICROBATCH, device=feed.device)
@@ -199,7 +230,7 @@ class Trainer:
         with autocast(self.precision, feed.device):
             losses, figures, draw = self.step(feed.batch(number), t)
         self._backward(losses)
-        finite = state.optimiser.step(sum(losses.values()), learning_rate(self.config, number, self.total))
+        finite = state.optimiser.step(sum(losses.values()), state.slower * learning_rate(self.config, number, self.total))
         with torch.no_grad():
             for buffer, old in zip(self.drifting, before, strict=True):
                 buffer.copy_(torch.where(finite, buffer, old))
@@ -209,6 +240,7 @@ class Trainer:
             for part in self.moving:
                 part.update(draw)
         state.step = number + 1
+        return finite
 
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
         """Each player's weights get the gradient of their own loss."""
@@ -227,6 +259,8 @@ class Trainer:
         figures, lost = self.state.tally.read()
         if lost:
             first = self.state.step - self.feed.steps_per_epoch
+            for place in lost[:RECORDED]:
+                self._tell(first + place, "left out")
             log.warning(
                 "%d steps of epoch %d had a non-finite loss or gradient and were left out: %s",
                 *(len(lost), epoch, "; ".join(self._batch_of(first + place) for place in lost[:SHOWN])),
@@ -252,8 +286,12 @@ class Trainer:
 
     def _batch_of(self, step: int) -> str:
         """Which batch a step saw, for a person who looks for the bad row in it."""
-        rows = self.feed.split.rows[self.feed.positions(step)].tolist()
+        rows = self._rows(step)
         return f"step {step} (rows {', '.join(map(str, rows[:SHOWN]))}{' ...' if len(rows) > SHOWN else ''})"
+
+    def _rows(self, step: int) -> list[int]:
+        """The rows of the source that a step saw."""
+        return self.feed.split.rows[self.feed.positions(step)].tolist()
 
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -17,6 +18,8 @@ from unveil.training.tally import Tally
 
 class State:
     """Weights, their average, the best of those, buffers, the optimiser, the epoch's figures, and the step.
+
+    Where training may go back, also what it was at the beginning of the epoch, which makes checkpoints larger.
 
     Args:
         module: what is trained.
@@ -37,6 +40,11 @@ class State:
         self.best: dict[str, Tensor] = {}
         self.best_value: float | None = None
         self.best_step = 0
+        self.start: dict[str, Tensor] = {}
+        self.start_step = 0
+        self.went_back: list[int] = []
+        self.slower = 1.0
+        self.events = 0
 
     def consider(self, value: float | None) -> None:
         """Keep the averaged weights if `value`, the validation loss, is the smallest finite one yet, or the first."""
@@ -46,6 +54,19 @@ class State:
             self.best_value, self.best_step = value, self.step
             self.best = {"values": self.average.values.clone()}
             self.best |= {f"buffer.{name}": buffer.clone() for name, buffer in self.buffers.items()}
+
+    def remember(self) -> None:
+        """Keep what `go_back` returns to."""
+        self.start = {name: tensor.clone() for name, tensor in _named(self._fixed()).items()}
+        self.start_step = self.step
+
+    @torch.no_grad()
+    def go_back(self) -> None:
+        """Be what it was when it was told to remember."""
+        for name, tensor in _named(self._fixed()).items():
+            tensor.copy_(self.start[name])
+        self.flat.publish()
+        self.step = self.start_step
 
     @torch.no_grad()
     def use_best(self) -> None:
@@ -57,8 +78,7 @@ class State:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, live."""
-        groups = {**self._fixed(), "best": self.best}
-        return {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        return _named({**self._fixed(), "best": self.best, "start": self.start})
 
     def _fixed(self) -> dict[str, dict[str, Tensor]]:
         weights = {"values": self.flat.values, "average": self.average.values}
@@ -71,7 +91,14 @@ class State:
 
     def facts(self) -> dict[str, Any]:
         """Everything that is no tensor, as plain data."""
-        return {"best_value": self.best_value, "best_step": self.best_step}
+        return {
+            "best_value": self.best_value,
+            "best_step": self.best_step,
+            "start_step": self.start_step,
+            "went_back": list(self.went_back),
+            "slower": self.slower,
+            "events": self.events,
+        }
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -90,7 +117,16 @@ class State:
                     tensor.copy_(groups[group][name])
             self.flat.publish()
             device = self.flat.values.device
-            self.best = {name: tensor.to(device) for name, tensor in groups.get("best", {}).items()}
+            self.best, self.start = (
+                {name: tensor.to(device) for name, tensor in groups.get(group, {}).items()} for group in ("best", "start")
+            )
+            self.went_back, self.slower = list(facts.get("went_back", ())), float(facts.get("slower", 1.0))
+            self.start_step, self.events = int(facts.get("start_step", 0)), int(facts.get("events", 0))
             self.step, self.best_value, self.best_step = int(facts["step"]), facts["best_value"], facts["best_step"]
         except (KeyError, RuntimeError) as error:
             raise RunError(f"the checkpoint belongs to another model or optimiser: {str(error)[:100]}") from None
+
+
+def _named(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of every group under one name."""
+    return {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}

@@ -81,6 +81,8 @@ class Diary:
     def record(self, record: Mapping[str, Any]) -> None:
         self.records.append(copy.deepcopy(dict(record)))
 
+    def event(self, event: Mapping[str, Any]) -> None: ...
+
     def checkpoint(self, step: int, state: State, facts: Mapping[str, Any]) -> None:
         self.checkpoints[step] = {name: value.clone() for name, value in state.items()}, {**facts, "step": step}
 

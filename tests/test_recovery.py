@@ -1,0 +1,170 @@
+"""What becomes of a step that is not finite, as it was asked for: left out, the end, or back with a smaller rate."""
+
+import json
+import logging
+
+import pytest
+import torch
+from helpers.runs import linear_model
+
+import unveil
+from unveil.data import Feed, from_arrays
+from unveil.errors import DivergedError
+from unveil.training import Training
+from unveil.training.loop import Trainer, fit
+from unveil.training.recovery import MOST
+
+ROWS, BATCH = 300, 24
+CONFIG = {"epochs": 4, "batch_size": BATCH, "precision": "float32", "schedule": "constant", "warmup": 0.0}
+
+
+class Spoilt(torch.nn.Module):
+    """A network after which, at the rates above `limit`, the loss of step `at` is no number: a rate that is too large."""
+
+    def __init__(self, inner, trainer_of, at, limit):
+        super().__init__()
+        self.inner, self.trainer_of, self.at, self.limit = inner, trainer_of, at, limit
+
+    def forward(self, *given):
+        made = self.inner(*given)
+        trainer = self.trainer_of()
+        bad = self.training and trainer.state.step in self.at and trainer.state.slower > self.limit
+        return made * (torch.nan if bad else 1.0)
+
+
+class Diary:
+    def __init__(self):
+        self.events, self.records, self.states = [], [], {}
+
+    def event(self, event):
+        self.events.append(json.loads(json.dumps(event)))
+
+    def record(self, record):
+        self.records.append(dict(record))
+
+    def checkpoint(self, step, state, facts):
+        self.states[step] = {name: value.clone() for name, value in state.items()}, {**facts, "step": step}
+
+
+def spoilt(at, limit, **config):
+    """A trainer of a linear model whose steps `at` are lost while the rate is above `limit` times what was asked for."""
+    data = from_arrays(torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(0)))
+    torch.manual_seed(0)
+    model, objective = linear_model()
+    model.posterior.network = Spoilt(model.posterior.network, lambda: trainer, at, limit)
+    diary = Diary()
+    trainer = Trainer(model, objective, data, Training(**{**CONFIG, **config}), "float32", diary)
+    return trainer, diary
+
+
+class Never:
+    wanted = False
+
+
+def test_training_goes_back_to_the_epochs_beginning_at_half_the_rate(caplog):
+    trainer, diary = spoilt({12}, 0.5, nonfinite="roll-back")
+    epoch = trainer.feed.steps_per_epoch
+    with caplog.at_level(logging.WARNING):
+        assert trainer.go(Never())
+    assert trainer.state.slower == 0.5
+    (told,) = diary.events
+    assert (told["step"], told["epoch"]) == (12, 2)
+    assert told["then"] == f"back to step {epoch}, at 0.5 times the learning rate"
+    assert told["rows"] == trainer.feed.split.rows[trainer.feed.positions(12)].tolist()
+    assert [record["skipped"] for record in diary.records] == [0, 0, 0, 0]
+    assert "step 12 (rows" in caplog.text
+
+    # it is the run that had half the rate from that epoch on
+    clean, kept = spoilt(set(), 0.5, nonfinite="roll-back")
+    clean.config = Training(**{**CONFIG, "epochs": 1})
+    clean.total = epoch
+    assert clean.go(Never())
+    clean.state.slower, clean.total = 0.5, trainer.total
+    assert clean.go(Never())
+    assert torch.equal(clean.state.flat.values, trainer.state.flat.values)
+    assert torch.equal(clean.state.average.values, trainer.state.average.values)
+    assert kept.records == diary.records
+
+
+def test_a_step_that_comes_again_is_left_out():
+    trainer, diary = spoilt({12}, 0.0, nonfinite="roll-back")
+    assert trainer.go(Never())
+    assert [event["then"] for event in diary.events] == [
+        f"back to step {trainer.feed.steps_per_epoch}, at 0.5 times the learning rate",
+        "left out",
+    ]
+    assert [record["skipped"] for record in diary.records] == [0, 1, 0, 0]
+
+
+def test_going_back_ends_somewhere():
+    trainer, diary = spoilt(set(range(9, 100)), 0.0, nonfinite="roll-back", epochs=8)
+    with pytest.raises(DivergedError, match=f"gone back {MOST} times already; train anew with a learning rate below"):
+        trainer.go(Never())
+    assert len(diary.events) > MOST
+    assert diary.events[-1]["then"] == "stopped"
+
+
+@pytest.mark.parametrize("interrupted", [10, 14])
+def test_a_run_that_goes_back_and_is_resumed_ends_with_the_same_bytes(interrupted):
+    whole, kept = spoilt({16}, 0.5, nonfinite="roll-back", checkpoint_steps=1)
+    assert whole.go(Never())
+    again, _ = spoilt({16}, 0.5, nonfinite="roll-back")
+    state, facts = kept.states[interrupted]
+    again.state.restore(state, json.loads(json.dumps(facts)))
+    assert again.go(Never())
+    theirs = again.state.tensors()
+    for name, tensor in whole.state.tensors().items():
+        assert torch.equal(theirs[name], tensor), name
+    assert again.state.facts() == whole.state.facts()
+
+
+def poisoned(row):
+    data = from_arrays(torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(0)))
+    data.train.values[row] = torch.nan
+    return data
+
+
+def test_a_row_that_is_no_number_sends_nobody_back():
+    diary = Diary()
+    model, objective = linear_model()
+    outcome = fit(model, objective, poisoned(7), Training(**CONFIG, nonfinite="roll-back"), "float32", journal=diary)
+    assert outcome.finished
+    assert [event["then"] for event in diary.events] == ["left out"] * len(diary.events)
+    assert diary.events
+
+
+def test_training_stops_at_the_first_lost_step_where_it_is_to_stop():
+    diary, data = Diary(), poisoned(7)
+    model, objective = linear_model()
+    feed = Feed(data.train, BATCH, 0, torch.device("cpu"))
+    first = next(step for step in range(100) if 7 in feed.positions(step))
+    with pytest.raises(DivergedError, match=rf"step {first} \(rows .*was to stop there; look at these rows"):
+        fit(model, objective, data, Training(**CONFIG, nonfinite="stop"), "float32", journal=diary)
+    assert [(event["step"], event["then"]) for event in diary.events] == [(first, "stopped")]
+    assert data.train.rows[7] in diary.events[0]["rows"]
+
+
+def trained(out, **more):
+    model, objective = linear_model()
+    settings = {**CONFIG, "epochs": 3, "checkpoint_every": 1, **more}
+    return unveil.train(poisoned(7), model=model, objective=objective, out=out, **settings)
+
+
+def test_events_lie_in_the_run_folder_and_go_where_training_goes_again(tmp_path):
+    run, events = trained(tmp_path / "run"), tmp_path / "run" / "events.jsonl"
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    assert 0 < len(told) <= 3
+    row = int(poisoned(7).train.rows[7])
+    assert all(event["then"] == "left out" and row in event["rows"] for event in told)
+    before = events.read_bytes()
+    (run.path / "checkpoints" / str(run.manifest["outcome"]["steps"]) / "state.json").write_text("torn")
+    trained(tmp_path / "run", resume=True)
+    assert events.read_bytes() == before
+
+
+def test_how_may_change_when_a_run_is_resumed_and_that_is_warned_of(tmp_path, caplog):
+    with pytest.raises(DivergedError):
+        trained(tmp_path / "run", nonfinite="stop", checkpoint_steps=1)
+    with caplog.at_level(logging.WARNING):
+        assert trained(tmp_path / "run", resume=True, nonfinite="roll-back").manifest["status"] == "finished"
+    assert "nonfinite was stop and is roll-back: the resumed run may differ" in caplog.text
