@@ -9,7 +9,8 @@ from helpers.runs import linear_model
 
 import unveil
 from unveil.data import Feed, from_arrays
-from unveil.errors import DivergedError
+from unveil.errors import DivergedError, SettingError
+from unveil.recipes import recipe
 from unveil.training import Training
 from unveil.training.loop import Trainer, fit
 from unveil.training.recovery import MOST
@@ -168,3 +169,39 @@ def test_how_may_change_when_a_run_is_resumed_and_that_is_warned_of(tmp_path, ca
     with caplog.at_level(logging.WARNING):
         assert trained(tmp_path / "run", resume=True, nonfinite="roll-back").manifest["status"] == "finished"
     assert "nonfinite was stop and is roll-back: the resumed run may differ" in caplog.text
+
+
+def test_a_loss_that_blows_up_is_lost_before_the_weights_see_it():
+    """A network whose output is multiplied by 1e6 in two steps: finite, and thousands of times what it was."""
+    trainer, _ = spoilt(set(), 0.0, epochs=1)
+    trainer.prepare()
+    trainer.advance()
+    trainer.advance()
+    ceiling, before = trainer.state.ceiling.clone(), trainer.state.flat.values.clone()
+    first = trainer.state.tally.rows[0]
+    assert ceiling == pytest.approx(1000 * (abs(float(first[1] + first[2])) + 3), rel=1e-5)
+    inner = trainer.step.model.likelihood
+    hook = inner.network.register_forward_hook(lambda module, given, made: 1e6 * made)
+    assert not trainer.advance()
+    hook.remove()
+    assert torch.equal(trainer.state.flat.values, before)
+    assert trainer.state.tally.rows[2].isfinite().all()
+    assert trainer.advance()
+    assert trainer.state.ceiling == ceiling
+
+
+def test_a_learning_rate_that_is_absurd_is_refused_before_the_first_step():
+    with pytest.raises(SettingError, match=r"learning rate cannot be 100\.0; give above 0 and at most 1"):
+        Training(learning_rate=100.0)
+
+
+def test_a_rate_that_is_too_large_comes_down_until_it_serves():
+    data = unveil.load("digits")
+    torch.manual_seed(0)
+    model, objective = recipe("vae").compose(data)
+    settings = {"epochs": 3, "batch_size": 200, "learning_rate": 1.0, "schedule": "constant", "warmup": 0.0}
+    diary = Diary()
+    outcome = fit(model, objective, data, Training(**settings, nonfinite="roll-back"), "float32", journal=diary)
+    assert diary.events
+    assert diary.events[0]["loss"] > 10_000
+    assert outcome.best_value < 50  # 44 nats are those of black and white at random

@@ -134,7 +134,7 @@ def test_resuming_without_the_optimiser(vae, monkeypatch):
 
 
 def test_one_bad_batch_that_spoils_weights_and_optimiser(vae, monkeypatch):
-    def unguarded(adam, loss, learning_rate):
+    def unguarded(adam, loss, learning_rate, sound):
         gradient = adam.flat.gather()
         adam.count += 1
         adam.first.lerp_(gradient, 0.1)

@@ -28,7 +28,7 @@ class RunError(UnveilError):
 
 
 class DivergedError(UnveilError):
-    """Training produced nothing but non-finite losses or gradients for an epoch.
+    """Training led to losses or gradients that are not finite or have blown up, for an epoch or as often as it may.
 
     Attributes:
         outcome: how far it came, where the model has good weights from before; None where there are none.

@@ -125,7 +125,8 @@ def _replay(trainer: Trainer, steps: int) -> NonFinite:
         spot = _watched(trainer, number)
         if spot is None:
             raise SettingError(
-                f"step {number} was lost when taken again, and no tensor of it is not finite; look at its data"
+                f"step {number} was lost when taken again, and all of its tensors are finite: its loss has blown up; "
+                "train anew with a smaller learning rate, or look at its data"
             )
         return _found(trainer, spot, number, True, taken + 1)
     raise SettingError(
@@ -211,9 +212,9 @@ def lost_steps(case: Case) -> Iterator[Finding]:
         change = "look at these rows and this module" if found.rows else change
     yield Finding(
         "wrong" if diverged or lost > MANY * total else "doubtful",
-        "training diverged: from some step on none had a finite loss and gradient"
+        "training diverged: from some step on no loss and gradient were finite and had not blown up"
         if diverged
-        else "steps were left out because their loss or gradient was not finite",
+        else "steps were left out because their loss or gradient was not finite or had blown up",
         f"{lost:,} of n = {total:,} steps were left out{' before' if diverged else ''}; {evidence}",
         change,
     )

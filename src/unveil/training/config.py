@@ -29,9 +29,9 @@ class Training:
         checkpoint_every: epochs between checkpoints; 0 for none of these. There is always one at the end.
         checkpoint_steps: steps between checkpoints, for epochs that are long; 0 for none of these.
         checkpoint_minutes: minutes after which one is due whatever the step; 0 for none of these.
-        nonfinite: what becomes of a step with a non-finite loss or gradient, which changes no weights in any case: 'skip'
-            leaves it out, 'stop' ends the training, 'roll-back' goes back to the beginning of the epoch and on at half
-            the learning rate, and leaves the step out if it comes again.
+        nonfinite: what becomes of a step with a loss or gradient that is not finite or has blown up, which changes no
+            weights in any case: 'skip' leaves it out, 'stop' ends the training, 'roll-back' goes back to the beginning of
+            the epoch and on at half the learning rate, and leaves the step out if it comes again.
         seed: everything random is a function of it.
         device: where to train: cpu, cuda, cuda:1.
         threads: CPU threads; 0 for as many as torch takes.
@@ -59,8 +59,10 @@ class Training:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("learning_rate", "clip"):
-            _require(self, name, isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
+        _require(
+            self, "learning_rate", 0 < self.learning_rate <= 1, "above 0 and at most 1: Adam moves weights by about that"
+        )
+        _require(self, "clip", isfinite(self.clip) and self.clip > 0, "a positive number")
         for name in ("validate_every", "checkpoint_every", "checkpoint_steps", "threads", "seed"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         minutes = self.checkpoint_minutes

@@ -36,15 +36,20 @@ class GuardedAdam:
         self.count = torch.zeros((), dtype=torch.float32, device=flat.values.device)
 
     @torch.no_grad()
-    def step(self, loss: Tensor, learning_rate: float) -> Tensor:
+    def step(self, loss: Tensor, learning_rate: float, sound: Tensor | bool = True) -> Tensor:
         """Update the weights from their gradients, and forget those.
 
+        Args:
+            loss: a scalar.
+            learning_rate: of this step.
+            sound: a scalar bool, whether there is nothing else against the step.
+
         Returns:
-            A scalar bool: whether loss and gradients were finite, hence whether anything changed.
+            A scalar bool: whether loss and gradients were finite and sound, hence whether anything changed.
         """
         grads = self.flat.gather()
         norm = torch.linalg.vector_norm(grads)
-        finite = torch.isfinite(norm + loss)
+        finite = torch.isfinite(norm + loss) & sound
         lost = (~finite).float()
         self.count += 1 - lost
         torch._fused_adam_(

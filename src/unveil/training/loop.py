@@ -24,7 +24,7 @@ from unveil.part import Part
 from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
 from unveil.training.precision import autocast
-from unveil.training.recovery import Recovery, event
+from unveil.training.recovery import LOST, Recovery
 from unveil.training.schedules import learning_rate
 from unveil.training.state import State
 from unveil.training.step import FIGURES, Step
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 VALIDATION_BATCH = 500
 SHOWN = 5
 """Lost steps, and rows of each, that a warning names."""
+BLOWN_UP = 1_000.0
+"""A step is lost too whose distortion and rate are this many times those of the first step and a nat for each entry of x:
+the learning rate has led it astray, and its gradient leads further."""
 RECORDED = 100
 """Lost steps of an epoch that get an event of their own; how many there were in all is in the epoch's record."""
 MICROBATCH = 0
@@ -152,6 +155,7 @@ class Trainer:
         # foreign layers that move their buffers in a forward pass, whose steps must be undone with the rest
         norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
+        self.size = data.space.size
         self.players = self.step.players()
         self.recovery = Recovery(config, self.state)
         self.total = config.epochs * self.feed.steps_per_epoch
@@ -203,22 +207,27 @@ class Trainer:
     def _lost(self) -> bool:
         """What becomes of the step just taken, which was not finite: True if training went back because of it."""
         step = self.state.step - 1
-        named = self._batch_of(step)
+        named, told = self._batch_of(step), self._told(step)
         try:
             then = self.recovery.after(self.feed.batch(step).x, named)
         except DivergedError:
-            self._tell(step, "stopped")
+            self._tell({**told, "then": "stopped"})
             raise
         if then is not None:
-            self._tell(step, then)
-            log.warning("%s had a non-finite loss or gradient: %s", named, then)
+            self._tell({**told, "then": then})
+            log.warning("%s had %s: %s", named, LOST, then)
         return then is not None
 
-    def _tell(self, step: int, then: str) -> None:
-        """Record what became of a step that was not finite."""
+    def _told(self, step: int) -> dict[str, Any]:
+        """An event about a step of this epoch: its figures, and the rows that it saw in their source."""
+        epoch, place = divmod(step, self.feed.steps_per_epoch)
+        figures = dict(zip(FIGURES, self.state.tally.rows[place].tolist(), strict=False))
+        return {"step": step, "epoch": epoch + 1, **figures, "rows": self._rows(step)}
+
+    def _tell(self, event: Mapping[str, Any]) -> None:
         self.state.events += 1
         if self.journal is not None:
-            self.journal.event(event(step, step // self.feed.steps_per_epoch + 1, then, self._rows(step)))
+            self.journal.event(event)
 
     def advance(self) -> Tensor:
         """One step: batch and noise are those of (seed, step); a scalar bool, whether it was finite."""
@@ -230,7 +239,11 @@ class Trainer:
         with autocast(self.precision, feed.device):
             losses, figures, draw = self.step(feed.batch(number), t)
         self._backward(losses)
-        finite = state.optimiser.step(sum(losses.values()), state.slower * learning_rate(self.config, number, self.total))
+        cost = figures["distortion"] + figures["rate"].nan_to_num(0.0, posinf=inf)
+        if number == 0:
+            state.ceiling.copy_((BLOWN_UP * (cost.abs() + self.size)).nan_to_num(inf, posinf=inf))
+        rate = state.slower * learning_rate(self.config, number, self.total)
+        finite = state.optimiser.step(sum(losses.values()), rate, cost <= state.ceiling)
         with torch.no_grad():
             for buffer, old in zip(self.drifting, before, strict=True):
                 buffer.copy_(torch.where(finite, buffer, old))
@@ -260,15 +273,14 @@ class Trainer:
         if lost:
             first = self.state.step - self.feed.steps_per_epoch
             for place in lost[:RECORDED]:
-                self._tell(first + place, "left out")
-            log.warning(
-                "%d steps of epoch %d had a non-finite loss or gradient and were left out: %s",
-                *(len(lost), epoch, "; ".join(self._batch_of(first + place) for place in lost[:SHOWN])),
-            )
+                self._tell({**self._told(first + place), "then": "left out"})
+            named = "; ".join(self._batch_of(first + place) for place in lost[:SHOWN])
+            count = f"{len(lost)} of {self.feed.steps_per_epoch}"
+            log.warning("epoch %d: %s steps were left out, each with %s: %s", epoch, count, LOST, named)
         if not isfinite(figures["loss"]):
             raise DivergedError(
-                f"no step of epoch {epoch} had a finite loss and gradient, so training ended there; "
-                f"train anew with a learning rate below {self.config.learning_rate:g}"
+                f"every step of epoch {epoch} had {LOST}, so training ended there; train anew "
+                f"with a learning rate below {self.config.learning_rate:g}"
             )
         record: dict[str, Any] = {
             "epoch": epoch,

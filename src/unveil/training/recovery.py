@@ -6,14 +6,14 @@ run that was stopped on the way decides alike.
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from unveil.errors import DivergedError
 from unveil.training.config import Training
 from unveil.training.state import State
 
+LOST = "a loss or gradient that was not finite or had blown up"
+"""What is wrong with a step that the guard keeps from the weights."""
 SLOWER = 0.5
 """By what the learning rate is multiplied where training goes back."""
 MOST = 10
@@ -55,7 +55,7 @@ class Recovery:
         """
         if self.how == "stop":
             raise DivergedError(
-                f"{named} had a non-finite loss or gradient, and training was to stop there; look at these rows, or train "
+                f"{named} had {LOST}, and training was to stop there; look at these rows, or train "
                 f"anew with a learning rate below {self.learning_rate:g}"
             )
         state, lost = self.state, self.state.step - 1
@@ -63,15 +63,10 @@ class Recovery:
             return None
         if len(state.went_back) == MOST:
             raise DivergedError(
-                f"{named} had a non-finite loss or gradient after training had gone back {MOST} times already; train anew "
+                f"{named} had {LOST} after training had gone back {MOST} times already; train anew "
                 f"with a learning rate below {self.learning_rate * state.slower:g}"
             )
         state.went_back.append(lost)
         state.slower *= SLOWER
         state.go_back()
         return f"back to step {state.step}, at {state.slower:g} times the learning rate"
-
-
-def event(step: int, epoch: int, then: str, rows: list[int]) -> dict[str, Any]:
-    """A line of events.jsonl: which step was not finite, what was done, and the rows that it saw in their source."""
-    return {"step": step, "epoch": epoch, "what": "non-finite loss or gradient", "then": then, "rows": rows}

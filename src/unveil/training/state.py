@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -27,6 +27,9 @@ class State:
         clip: largest norm of the gradient.
         decay: of the average.
         tally: figures of the epoch under way.
+
+    Attributes:
+        ceiling: nats above which the distortion and rate of a step have blown up.
     """
 
     def __init__(self, module: nn.Module, low: torch.dtype | None, clip: float, decay: float, tally: Tally) -> None:
@@ -36,6 +39,7 @@ class State:
         self.tally = tally
         frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}
         self.buffers = {**dict(module.named_buffers()), **frozen}
+        self.ceiling = torch.full((), inf, device=self.flat.values.device)
         self.step = 0
         self.best: dict[str, Tensor] = {}
         self.best_value: float | None = None
@@ -86,7 +90,7 @@ class State:
             "weights": weights,
             "buffers": self.buffers,
             "optimiser": self.optimiser.tensors(),
-            "tally": {"rows": self.tally.rows},
+            "tally": {"rows": self.tally.rows, "ceiling": self.ceiling},
         }
 
     def facts(self) -> dict[str, Any]:
