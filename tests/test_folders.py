@@ -35,7 +35,7 @@ def test_evaluation_of_a_folder_that_cannot_be_written_still_answers(tiny, tmp_p
     def refuse(path, content):
         raise RunError(f"{path} cannot be written: Read-only file system")
 
-    monkeypatch.setattr("unveil.store.tensors.write", refuse)
+    monkeypatch.setattr("unveil.store.tensors.put", refuse)
     # several blocks, so that it is put down on the way
     monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 20)
     assert isfinite(run.evaluate(samples=5).nll.value)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -16,7 +17,7 @@ from unveil.parts import Bernoulli, CrossEntropy, Gaussian, Isotropic, Net, Stan
 from unveil.run import KNOWN
 from unveil.store import RunFolder, build, describe, fill, free_path
 from unveil.store.files import write
-from unveil.store.tensors import load, save
+from unveil.store.tensors import KINDS, digest, load, save
 from unveil.training.average import state_of
 
 PARTS = [
@@ -140,6 +141,20 @@ def test_a_flipped_bit_or_a_missing_byte_is_noticed(tmp_path):
     path.write_bytes(whole[:-1])
     with pytest.raises(RunError, match="damaged"):
         load(path, digest)
+
+
+def test_files_are_byte_for_byte_what_the_library_writes(tmp_path):
+    made = {
+        f"{kind}/é{n}".removeprefix("torch."): (100 * torch.rand(shape)).to(kind)
+        for kind in KINDS
+        for n, shape in enumerate([(), (3,), (2, 0), (2, 3, 5)])
+    }
+    made["transposed"] = torch.randn(3, 4).T
+    assert save(tmp_path / "x.safetensors", made) == digest(made)
+    theirs = safetensors.torch.save({name: tensor.contiguous() for name, tensor in made.items()})
+    assert (tmp_path / "x.safetensors").read_bytes() == theirs
+    again = load(tmp_path / "x.safetensors", digest(made))
+    assert all(torch.equal(again[name], tensor) for name, tensor in made.items())
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -20,13 +20,15 @@ from unveil.preflight import check, checkpoint, machine, threads
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
 from unveil.run import KNOWN, Run
-from unveil.store import RunFolder, describe, free_path
+from unveil.store import RunFolder, describe, free_path, size
 from unveil.training.average import state_of
 from unveil.training.config import Training
 from unveil.training.loop import Monitor, Outcome, fit
 from unveil.training.precision import device_for, resolve
 
 RUNS = Path("runs")
+STATE = 16
+"""Times the bytes of model and objective that those of a checkpoint may be."""
 
 
 class _Journal:
@@ -112,7 +114,7 @@ def _record(
 ) -> dict[str, Any]:
     """Do the work on `device` and leave what comes of it in the folder; the manifest as it is there in the end."""
     with folder.locked():
-        state = checkpoint(folder, manifest) if resume else None
+        state = checkpoint(folder, manifest, STATE * size(whole) + 2**26) if resume else None
         kept = folder.manifest().get("tensors", {}) if state is not None else {}
         folder.write_manifest({**manifest, "status": "training", "tensors": kept})
         folder.rewind(*(0, 0) if state is None else (state[1]["step"], state[1].get("events", 0)))

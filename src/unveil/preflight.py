@@ -91,8 +91,10 @@ def _deciding(facts: Any) -> Any:
     return {name: value for name, value in {**asdict(Training()), **facts}.items() if name not in FREE}
 
 
-def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The latest checkpoint that can be read, if it belongs to this very run."""
+def checkpoint(
+    folder: RunFolder, manifest: Mapping[str, Any], most: int | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The latest checkpoint that can be read, of at most `most` bytes, if it belongs to this very run."""
     if not (folder.path / "run.json").is_file():
         return None
     before = folder.manifest()
@@ -108,7 +110,7 @@ def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str
             log.warning("%s was %s and is %s: the resumed run may differ", name, was, now)
     for step in reversed(folder.checkpoints()):
         try:
-            return folder.checkpoint(step)
+            return folder.checkpoint(step, most)
         except RunError as error:
             log.warning("%s; going back to the checkpoint before", error)
     if before.get("tensors"):

@@ -23,7 +23,7 @@ from unveil.evaluation.names import cost_name
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
-from unveil.store import Ledger, Reports, RunFolder, build, digest, fill
+from unveil.store import Ledger, Reports, RunFolder, build, digest, fill, size
 from unveil.training.average import state_of
 
 log = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     if set(modules) != {"model", "objective"}:
         raise RunError(f"{path} is damaged: its spec has no model and objective")
     both = nn.ModuleDict(modules)
-    fill(both, folder.model(), str(folder.path / "model.safetensors"))
+    fill(both, folder.model(size(both)), str(folder.path / "model.safetensors"))
     model, objective = modules["model"].eval(), modules["objective"].eval()
     if not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")

@@ -3,7 +3,7 @@
 from unveil.store.files import write, write_json
 from unveil.store.folder import FORMAT, RunFolder, free_path
 from unveil.store.report import Ledger, Reports
-from unveil.store.spec import build, describe, fill
+from unveil.store.spec import build, describe, fill, size
 from unveil.store.tensors import digest
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "digest",
     "fill",
     "free_path",
+    "size",
     "write",
     "write_json",
 ]

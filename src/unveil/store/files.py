@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import stat
+from collections.abc import Callable
+from io import BufferedReader
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from unveil.errors import RunError
 
-
-def sha256(content: bytes) -> str:
-    """The digest by which a file's content is known."""
-    return hashlib.sha256(content).hexdigest()
+LARGEST = 16 * 2**20
+"""Bytes of a JSON file: a hundred times those of the largest that is written."""
 
 
-def write(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, making its folder; whoever reads finds the old file or the new one, never a part.
+def opened(path: Path) -> BufferedReader:
+    """A regular file, open for reading; RunError for anything else, pipes included, which would never answer."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RunError(f"{path} is no file; name another run folder")
+        return path.open("rb")
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def put(path: Path, fill: Callable[[Path], object]) -> None:
+    """Have `fill` write a file that then stands at `path`, making its folder; whoever reads finds the old one or the new.
 
     Raises:
         RunError: the folder cannot be written to; what was there before is untouched.
@@ -27,16 +37,27 @@ def write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            fill(temporary)
+            flush(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
         flush_folder(path.parent)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}; free some space or name another --out") from error
+        raise RunError(
+            f"{path} cannot be written: {error.strerror or error}; free some space or name another --out"
+        ) from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put `content` at `path`; errors as of `put`."""
+    put(path, lambda temporary: temporary.write_bytes(content))
+
+
+def flush(path: Path) -> None:
+    """Make what is in this file survive a power cut."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def flush_folder(path: Path) -> None:
@@ -67,11 +88,13 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        RunError: no such file, or no JSON.
+        RunError: no such file, one that is far too large, or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        with opened(path) as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise RunError(f"{path} is damaged: it is larger than the {LARGEST:,} bytes that such a file may have")
+        return json.loads(content)
     except (ValueError, RecursionError):
         raise RunError(f"{path} is damaged: it holds no JSON") from None

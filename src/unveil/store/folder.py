@@ -105,8 +105,8 @@ class RunFolder:
         self.write_manifest(whole)
         return whole
 
-    def model(self) -> dict[str, Tensor]:
-        """The weights to use.
+    def model(self, most: int | None = None) -> dict[str, Tensor]:
+        """The weights to use, of at most `most` bytes.
 
         Raises:
             RunError: training has not ended yet, or the file is damaged.
@@ -115,7 +115,7 @@ class RunFolder:
         digest = digests.get("model.safetensors") if isinstance(digests, dict) else None
         if not isinstance(digest, str):
             raise RunError(f"{self.path} has no finished weights; end its training with --resume")
-        return tensors.load(self.path / "model.safetensors", digest)
+        return tensors.load(self.path / "model.safetensors", digest, most)
 
     # what happened
 
@@ -180,8 +180,8 @@ class RunFolder:
             return []
         return sorted(int(path.name) for path in self._checkpoints.iterdir() if path.name.isdecimal())
 
-    def checkpoint(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and facts of a checkpoint.
+    def checkpoint(self, step: int, most: int | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, of at most `most` bytes, and facts of a checkpoint.
 
         Raises:
             RunError: it is damaged.
@@ -190,7 +190,7 @@ class RunFolder:
         facts = files.read_json(place / "state.json")
         if not isinstance(facts, dict) or not isinstance(facts.get("tensors"), dict):
             raise RunError(f"{place / 'state.json'} is damaged")
-        return tensors.load(place / "state.safetensors", str(facts["tensors"].get("state.safetensors"))), facts
+        return tensors.load(place / "state.safetensors", str(facts["tensors"].get("state.safetensors")), most), facts
 
 
 def free_path(base: Path) -> Path:

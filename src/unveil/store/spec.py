@@ -8,14 +8,19 @@ made of. Reading a spec builds known classes from numbers and names; nothing in 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from unveil.errors import RunError, SettingError, unknown
+
+MOST_MODULES = 20_000
+"""Of a model: ten times those of the largest that anybody trains."""
 
 
 def describe(**roots: nn.Module) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def build(spec: Any, known: Mapping[str, type[nn.Module]]) -> dict[str, nn.Modul
         return given
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _few_modules():
             for part in spec["parts"]:
                 if part["type"] not in known:
                     hint = "if it is your own, hand its class over: unveil.open(path, parts=[...])"
@@ -104,6 +109,29 @@ def build(spec: Any, known: Mapping[str, type[nn.Module]]) -> dict[str, nn.Modul
         raise
     except Exception as error:  # whatever a constructor makes of hostile arguments
         raise RunError(f"the spec in run.json cannot be built: {type(error).__name__}: {str(error)[:120]}") from None
+
+
+def size(modules: nn.Module) -> int:
+    """Bytes of the parameters and buffers of a module, each counted once."""
+    return sum(tensor.nbytes for tensor in {id(t): t for t in (*modules.parameters(), *modules.buffers())}.values())
+
+
+@contextmanager
+def _few_modules() -> Iterator[None]:
+    """Within, whoever builds modules without end is stopped."""
+    count = 0
+
+    def counted(owner: nn.Module, name: str, module: nn.Module | None) -> None:
+        nonlocal count
+        count += 1
+        if count > MOST_MODULES:
+            raise RunError(f"the spec in run.json is damaged: it describes more than {MOST_MODULES:,} modules")
+
+    hook = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def fill(modules: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
