@@ -10,7 +10,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "unveil"
 ORDER = [
     {"version", "errors"},
-    {"randomness", "part"},
+    {"randomness", "part", "hardware"},
     {"data", "networks"},
     {"distributions"},
     {"parts"},

@@ -16,7 +16,7 @@ from unveil.data import Dataset, load
 from unveil.errors import DivergedError, SettingError, unknown
 from unveil.models import Model
 from unveil.objectives import Term
-from unveil.preflight import check, checkpoint, machine, threads
+from unveil.preflight import check, checkpoint, foresee, machine, room_for_weights, threads
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
 from unveil.run import KNOWN, Run
@@ -92,10 +92,12 @@ def train(
     config = _settings(training or choice.training, settings)
     device = device_for(config.device)
     with threads(config.threads):
-        model, objective = choice.compose(config.seed)
+        with room_for_weights(config, device):
+            model, objective = choice.compose(config.seed)
         check(model, data)
         _check_names(model, objective)
         precision = resolve(config.precision, device)
+        foresee(model, objective, data, config, precision, device)
         manifest = _manifest(name, model, objective, data, config, precision)
         folder = RunFolder(Path(out) if out is not None else free_path(RUNS / name))
         folder.create(resume)

@@ -11,18 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from unveil.data import Batch, Dataset
 from unveil.errors import RunError, SettingError
 from unveil.evaluation import in_evaluation
+from unveil.hardware import free_memory
 from unveil.models import Model
+from unveil.objectives import Term
 from unveil.store import RunFolder
-from unveil.training.config import Training
+from unveil.training.config import Precision, Training
+from unveil.training.footprint import Footprint, footprint, state_bytes
+from unveil.training.step import Step
 from unveil.version import __version__
 
 log = logging.getLogger(__name__)
 
+GB = 2**30
 FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite", "threads", "device")
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
@@ -57,6 +63,69 @@ def check(model: Model, data: Dataset) -> None:
         ) from error
     if given != data.space.shape:
         raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")
+
+
+@contextmanager
+def room_for_weights(config: Training, device: torch.device) -> Iterator[None]:
+    """Within, a model that could not be trained here for lack of memory is refused while it is built.
+
+    Raises:
+        SettingError: it has too many weights.
+    """
+    free, weights = free_on(device), 0
+
+    def counted(owner: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal weights
+        weights += 0 if parameter is None else parameter.numel()
+        needed = state_bytes(weights, config)
+        if free is not None and needed > free:
+            raise SettingError(
+                f"the model has at least {weights:,} weights, which take {needed / GB:,.1f} GB to train, and "
+                f"{free / GB:,.1f} GB are free; make it smaller"
+            )
+
+    # weights are registered before they are given values, hence before they take memory
+    hook = register_module_parameter_registration_hook(counted)
+    try:
+        yield
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise SettingError("the model has more weights than any memory here could hold; make it smaller") from None
+    finally:
+        hook.remove()
+
+
+def foresee(
+    model: Model, objective: Term, data: Dataset, config: Training, precision: Precision, device: torch.device
+) -> Footprint | None:
+    """What training takes of memory; None where no one can tell.
+
+    Raises:
+        SettingError: more than there is; the message says which batch size would fit.
+    """
+    free = free_on(device)
+    if free is None:
+        return None
+    try:
+        found = footprint(Step(model, objective), data.train, config, precision, free)
+    except (RuntimeError, ValueError) as error:  # an objective that cannot do with few examples, say
+        log.debug("memory cannot be foreseen: %s", error)
+        return None
+    if found.total > free:
+        way = f"give a batch size of at most {found.fits:,}" if found.fits else "no batch size fits; make the model smaller"
+        raise SettingError(
+            f"training takes {found.weights / GB:,.1f} GB for its weights and {found.batch / GB:,.1f} GB for a step of "
+            f"{min(config.batch_size, len(data.train)):,} examples, and {free / GB:,.1f} GB are free; {way}"
+        )
+    return found
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes that may still be taken on a device; None where nothing tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return free_memory()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from unveil.data.images.scan import Listing, scan
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
 from unveil.errors import DataError
+from unveil.hardware import free_memory
 
 GIVEN = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"} | {
     "test": "test",
@@ -159,20 +159,12 @@ def _frame(heads: list[Header], how: How) -> Frame:
 
 def _check_memory(count: int, frame: Frame, root: Path) -> None:
     needed = count * frame.channels * frame.size[0] * frame.size[1]
-    free = _memory()
-    if free and needed > MEMORY * free:
+    free = free_memory()
+    if free is not None and needed > MEMORY * free:
         raise DataError(
             f"{root}: {count:,} images of {frame.channels} x {frame.size[0]} x {frame.size[1]} are {needed / 2**30:.1f} "
-            f"GB, and this machine has {free / 2**30:.1f}; ask for a smaller size"
+            f"GB, and {free / 2**30:.1f} are free; ask for a smaller size"
         )
-
-
-def _memory() -> int:
-    """Bytes of this machine's memory; 0 where it does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def _decoded(root: Path, paths: list[Path], frame: Frame) -> tuple[Tensor, list[Path], dict[Path, str]]:

@@ -1,0 +1,44 @@
+"""How much memory there is to be had."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+"""Where Linux tells what a container may take."""
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take before the machine or its container ends it; None where neither tells."""
+    told = [found for found in (_container(), _machine()) if found is not None]
+    return min(told, default=None)
+
+
+def _machine() -> int | None:
+    """Of the machine: what Linux calls available, else all that is fitted."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    import os
+
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _container() -> int | None:
+    """Of the container: its limit less what it holds and could not give back."""
+    for limit, used, cache in (
+        (GROUPS / "memory.max", GROUPS / "memory.current", "inactive_file"),
+        (GROUPS / "memory/memory.limit_in_bytes", GROUPS / "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        with suppress(OSError, ValueError):
+            stated = limit.read_text().strip()
+            if stated == "max":
+                return None
+            facts = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
+            return int(stated) - int(used.read_text()) + int(facts.get(cache, 0))
+    return None
