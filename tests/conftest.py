@@ -41,3 +41,7 @@ def tiny() -> Dataset:
 def seeded() -> None:
     """Torch's default generator begins each test anew."""
     torch.manual_seed(0)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--write", action="store_true", help="write what the torture found into docs/reliability.md")

@@ -24,7 +24,7 @@ def ends_of(path):
     return {file.name: file.read_bytes() for file in files} | {"step": last.name}
 
 
-def test_killed_at_any_instant_a_run_ends_as_if_nothing_had_happened(tmp_path):
+def test_killed_at_any_instant_a_run_ends_as_if_nothing_had_happened(tmp_path, found):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(whole), check=True, capture_output=True)
     source, steps = random.Random(0), set()
@@ -41,3 +41,7 @@ def test_killed_at_any_instant_a_run_ends_as_if_nothing_had_happened(tmp_path):
     subprocess.run(command(broken, "--resume"), check=True, capture_output=True)
     assert ends_of(broken) == ends_of(whole)
     assert not [path for path in broken.rglob("*.tmp")]
+    found(
+        "SIGKILL at seeded instants of a training in another process",
+        f"{KILLS} kills, which left checkpoints of {len(steps)} steps; the last one resumed ended with the same bytes",
+    )

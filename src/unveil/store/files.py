@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -81,7 +82,7 @@ def plain(content: Any) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """JSON that a person can read."""
-    write(path, (json.dumps(plain(content), indent=1, allow_nan=False) + "\n").encode())
+    write(path, _json(content))
 
 
 def read_json(path: Path) -> Any:
@@ -90,11 +91,59 @@ def read_json(path: Path) -> Any:
     Raises:
         RunError: no such file, one that is far too large, or no JSON.
     """
+    return _parsed(path, _content(path))
+
+
+def write_signed(path: Path, content: Any) -> None:
+    """JSON that states the digest of what it says."""
+    write_json(path, {"sha256": _digest(content), "said": content})
+
+
+def read_signed(path: Path) -> Any:
+    """What a file of `write_signed` says.
+
+    Raises:
+        RunError: no such file, or one in which a byte has changed.
+    """
+    raw = _content(path)
+    content = _parsed(path, raw)
+    if not isinstance(content, dict) or set(content) != {"sha256", "said"}:
+        raise RunError(f"{path} is damaged: it states no digest of what it says")
+    try:
+        sound = content["sha256"] == _digest(content["said"]) and _json(content) == raw
+    except RecursionError:
+        sound = False
+    if not sound:
+        raise RunError(f"{path} is damaged: its SHA-256 is not the one that it states")
+    return content["said"]
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(plain(content), indent=1, allow_nan=False) + "\n").encode()
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(_json(content)).hexdigest()
+
+
+def _content(path: Path) -> bytes:
     try:
         with opened(path) as file:
             content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise RunError(f"{path} is damaged: it is larger than the {LARGEST:,} bytes that such a file may have")
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise RunError(f"{path} is damaged: it is larger than the {LARGEST:,} bytes that such a file may have")
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> Any:
+    try:
         return json.loads(content)
     except (ValueError, RecursionError):
         raise RunError(f"{path} is damaged: it holds no JSON") from None
+
+
+def litter(folder: Path) -> list[Path]:
+    """What writers that were killed left in a folder: files and folders under temporary names."""
+    return [path for path in folder.glob(".*.tmp")] if folder.is_dir() else []

@@ -145,8 +145,11 @@ class RunFolder:
 
         Training may have gone back since, so that of events the first `events` are kept, whatever their step.
         """
+        for left in (*files.litter(self.path), *files.litter(self._checkpoints)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         for later in [later for later in self.checkpoints() if later > step]:
             shutil.rmtree(self._checkpoints / str(later), ignore_errors=True)
+        self._drop_old()
         for name in ("metrics.jsonl", "timing.jsonl"):
             kept = [json.dumps(record) + "\n" for record in self.lines(name) if record.get("step", 0) <= step]
             files.write(self.path / name, "".join(kept).encode())
@@ -163,7 +166,7 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             digest = tensors.save(temporary / "state.safetensors", state)
-            files.write_json(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
+            files.write_signed(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
             shutil.rmtree(target, ignore_errors=True)  # one that turned out damaged, of the very same state
             temporary.rename(target)
             files.flush_folder(self._checkpoints)
@@ -171,6 +174,9 @@ class RunFolder:
             raise RunError(f"{target} cannot be written: {error.strerror}; free some space") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        self._drop_old()
+
+    def _drop_old(self) -> None:
         for old in self.checkpoints()[:-KEPT]:
             shutil.rmtree(self._checkpoints / str(old), ignore_errors=True)
 
@@ -187,7 +193,7 @@ class RunFolder:
             RunError: it is damaged.
         """
         place = self._checkpoints / str(step)
-        facts = files.read_json(place / "state.json")
+        facts = files.read_signed(place / "state.json")
         if not isinstance(facts, dict) or not isinstance(facts.get("tensors"), dict):
             raise RunError(f"{place / 'state.json'} is damaged")
         return tensors.load(place / "state.safetensors", str(facts["tensors"].get("state.safetensors")), most), facts

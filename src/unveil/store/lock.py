@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -23,20 +23,18 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         RunError: another process holds it; the message names that one.
     """
-    try:
-        file = _claimed(path)
-        file.seek(0)
-        file.truncate()
-        file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
-        file.flush()
-    except OSError as error:
-        raise RunError(f"{path.parent} cannot be locked: {error.strerror}; name another --out") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_claimed(path))
+            if os.name == "posix":  # elsewhere an open file cannot be removed
+                stack.callback(path.unlink, missing_ok=True)
+            file.seek(0)
+            file.truncate()
+            file.write(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
+            file.flush()
+        except OSError as error:
+            raise RunError(f"{path.parent} cannot be locked: {error.strerror}; name another --out") from None
         yield
-    finally:
-        if os.name == "posix":  # elsewhere an open file cannot be removed
-            path.unlink(missing_ok=True)
-        file.close()
 
 
 def _claimed(path: Path) -> IO[str]:
