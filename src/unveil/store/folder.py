@@ -134,11 +134,14 @@ class RunFolder:
         path = self.path / name
         if not path.is_file():
             return []
-        whole = path.read_text(encoding="utf-8").split("\n")[:-1]
         try:
-            return [json.loads(line) for line in whole]
-        except ValueError:
-            raise RunError(f"{path} is damaged: a line holds no JSON") from None
+            with files.opened(path) as file:
+                records = [json.loads(line) for line in file if line.endswith(b"\n")]
+        except (ValueError, RecursionError):
+            raise RunError(f"{path} is damaged: a line holds no JSON; mend or remove it") from None
+        if not all(isinstance(record, dict) and isinstance(record.get("step"), int) for record in records):
+            raise RunError(f"{path} is damaged: a line is no record of a step; mend or remove it")
+        return records
 
     def rewind(self, step: int, events: int = 0) -> None:
         """Forget what was written after step `step`, lines and unreadable checkpoints: it will be written again.
