@@ -16,7 +16,7 @@ from unveil.errors import DataError, RunError, UnveilError
 from unveil.store import RunFolder, tensors
 
 FLIPS, CUTS = 1000, 200
-MUTATIONS = int(os.environ.get("UNVEIL_MUTATIONS", "1000"))
+MUTATIONS = int(os.environ.get("UNVEIL_MUTATIONS", "300"))
 
 
 @pytest.fixture(scope="module")

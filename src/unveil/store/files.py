@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,19 @@ def opened(path: Path) -> BufferedReader:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
 
 
+REMEDIES = {
+    errno.ENOENT: "the folder is gone; name another --out",
+    errno.EROFS: "make it writable, or name another --out",
+    errno.EACCES: "make it writable, or name another --out",
+}
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    """What to say, and to do, where something cannot be written."""
+    remedy = REMEDIES.get(error.errno or 0, "free some space, or name another --out")
+    return RunError(f"{path} cannot be written: {error.strerror or error}; {remedy}")
+
+
 def put(path: Path, fill: Callable[[Path], object]) -> None:
     """Have `fill` write a file that then stands at `path`, making its folder; whoever reads finds the old one or the new.
 
@@ -45,9 +59,7 @@ def put(path: Path, fill: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
         flush_folder(path.parent)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be written: {error.strerror or error}; free some space or name another --out"
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def write(path: Path, content: bytes) -> None:

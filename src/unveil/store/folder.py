@@ -127,7 +127,7 @@ class RunFolder:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(f"{self.path / name} cannot be written: {error.strerror}; free some space") from error
+            raise files.unwritable(self.path / name, error) from error
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """The records of a .jsonl file, oldest first; a torn last line is left out."""
@@ -167,14 +167,15 @@ class RunFolder:
         temporary = self._checkpoints / f".{step}.tmp"
         try:
             shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
+            self._checkpoints.mkdir(exist_ok=True)  # without its parents: a run folder that was removed stays so
+            temporary.mkdir()
             digest = tensors.save(temporary / "state.safetensors", state)
             files.write_signed(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
             shutil.rmtree(target, ignore_errors=True)  # one that turned out damaged, of the very same state
             temporary.rename(target)
             files.flush_folder(self._checkpoints)
         except OSError as error:
-            raise RunError(f"{target} cannot be written: {error.strerror}; free some space") from error
+            raise files.unwritable(target, error) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._drop_old()

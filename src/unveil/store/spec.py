@@ -19,8 +19,8 @@ from torch.nn.modules.module import register_module_module_registration_hook
 
 from unveil.errors import RunError, SettingError, unknown
 
-MOST_MODULES = 10_000
-"""Of a model: several times those of the deepest hierarchies, and some 40 MB of Python objects."""
+MOST_MODULES = 5_000
+"""Of a model: several times those of the deepest hierarchies, and some 20 MB of Python objects."""
 
 
 def describe(**roots: nn.Module) -> dict[str, Any]:
