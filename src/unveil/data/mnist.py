@@ -13,6 +13,8 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
+from typing import IO
 
 import torch
 
@@ -32,6 +34,14 @@ ATTRIBUTION = "MNIST by Yann LeCun, Corinna Cortes and Christopher J.C. Burges, 
 VALIDATION = 5_000 / 60_000
 TIMEOUT = 20
 """Seconds that a mirror may stay silent."""
+SLOWEST = 600
+"""Seconds that a file may take."""
+SPARE = 2**16
+"""Bytes by which packing may make a file longer."""
+TRIES = 3
+"""Times that each mirror is asked."""
+HOPELESS = ("host not found", "refused")
+"""Reasons for which a mirror is not asked again."""
 
 
 @dataclass(frozen=True)
@@ -109,33 +119,59 @@ def fetch(file: File, folder: Path) -> Path:
     Raises:
         NotFoundError: no mirror gave the file; the message names each and why.
     """
-    import pooch
-
     try:
         place = folder / "mnist"
         place.mkdir(parents=True, exist_ok=True)
         room = tempfile.TemporaryDirectory(dir=place, prefix=".fetch-")
     except OSError as error:
         raise NotFoundError(f"MNIST is not in {folder}, and nothing can be stored there: {error.strerror}") from None
-    failures = []
+    failures: dict[str, str] = {}
     with room as temporary:
         packed = Path(temporary) / (file.name + ".gz")
-        for mirror in MIRRORS:
-            load = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+        for mirror in MIRRORS * TRIES:
+            if failures.get(mirror) in HOPELESS:
+                continue
             try:
-                load(mirror + packed.name, str(packed), None)
+                _download(mirror + packed.name, packed, file.size + SPARE)
                 check(read_bytes(packed, file.size), file, mirror + packed.name)
             except (OSError, ValueError) as error:  # requests' errors are OSErrors
-                failures.append(f"{mirror} ({_reason(error)})")
+                failures[mirror] = _reason(error)
                 continue
             target = place / packed.name
             packed.replace(target)
             log.info("fetched %s from %s", target, mirror)
             return target
+    tried = ", ".join(f"{mirror} ({why})" for mirror, why in failures.items())
     raise NotFoundError(
-        f"MNIST is not in {folder} and could not be fetched; tried {', '.join(failures)}; "
+        f"MNIST is not in {folder} and could not be fetched; tried {tried}; "
         "put its four IDX files into a folder and name that with --data-dir, or use the data set 'digits'"
     )
+
+
+class _Bounded:
+    """A file that takes no more bytes, and no longer, than it should."""
+
+    def __init__(self, file: IO[bytes], most: int, until: float) -> None:
+        self.file, self.left, self.until = file, most, until
+
+    def write(self, chunk: bytes) -> None:
+        self.left -= len(chunk)
+        if self.left < 0:
+            raise DataError("more bytes than the file has")
+        if monotonic() > self.until:
+            raise DataError(f"slower than {SLOWEST} s")
+        self.file.write(chunk)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _download(url: str, path: Path, most: int) -> None:
+    import pooch
+
+    load = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT)
+    with path.open("wb") as file:
+        load(url, _Bounded(file, most, monotonic() + SLOWEST), None)
 
 
 def _reason(error: Exception) -> str:
