@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,12 +22,22 @@ def _machine() -> int | None:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
-    import os
-
-    try:
+    if os.name == "nt":
+        return _windows()
+    with suppress(ValueError, OSError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+    return None
+
+
+def _windows() -> int | None:
+    """What Windows calls available."""
+    import ctypes
+
+    # MEMORYSTATUSEX: two 32-bit numbers, its own length and a load in percent, then seven 64-bit ones, available the second
+    status = (ctypes.c_uint64 * 8)()
+    status[0] = ctypes.sizeof(status)
+    told = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
+    return int(status[2]) if told else None
 
 
 def _container() -> int | None:

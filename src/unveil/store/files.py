@@ -11,10 +11,15 @@ from collections.abc import Callable
 from io import BufferedReader
 from math import isfinite
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from unveil.errors import RunError
 
+POSIX = os.name == "posix"
+"""Whether folders can be flushed, and open files replaced and removed; Windows does the first by itself."""
+PATIENCE = 10
+"""Times that a rename is tried where others, a virus scanner say, may hold the file for a moment."""
 LARGEST = 16 * 2**20
 """Bytes of a JSON file: a hundred times those of the largest that is written."""
 
@@ -54,7 +59,7 @@ def put(path: Path, fill: Callable[[Path], object]) -> None:
         try:
             fill(temporary)
             flush(temporary)
-            temporary.replace(path)
+            move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         flush_folder(path.parent)
@@ -73,9 +78,22 @@ def flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def move(source: Path, target: Path) -> None:
+    """Rename, in place of a file that may be there."""
+    for left in reversed(range(PATIENCE)):
+        try:
+            source.replace(target)
+        except PermissionError:
+            if POSIX or not left:
+                raise
+            sleep(0.1)
+        else:
+            return
+
+
 def flush_folder(path: Path) -> None:
-    """Make a rename in this folder survive a power cut; Windows has no such call and does so by itself."""
-    if os.name == "posix":
+    """Make a rename in this folder survive a power cut."""
+    if POSIX:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -172,7 +172,7 @@ class RunFolder:
             digest = tensors.save(temporary / "state.safetensors", state)
             files.write_signed(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
             shutil.rmtree(target, ignore_errors=True)  # one that turned out damaged, of the very same state
-            temporary.rename(target)
+            files.move(temporary, target)
             files.flush_folder(self._checkpoints)
         except OSError as error:
             raise files.unwritable(target, error) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from unveil.errors import RunError
+from unveil.store import files
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def held(path: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_claimed(path))
-            if os.name == "posix":  # elsewhere an open file cannot be removed
+            if files.POSIX:  # elsewhere an open file cannot be removed
                 stack.callback(path.unlink, missing_ok=True)
             file.seek(0)
             file.truncate()
@@ -54,7 +55,7 @@ def _claimed(path: Path) -> IO[str]:
 def _lock(file: IO[str]) -> bool:
     """Whether the file could be locked; a process that dies lets go by itself."""
     try:
-        if os.name == "posix":
+        if files.POSIX:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
