@@ -1,4 +1,4 @@
-"""One image file to bytes (C, H, W): what is looked at is what a person would see, whatever way it was stored.
+"""One image to bytes (C, H, W): what is looked at is what a person would see, whatever way it was stored.
 
 Formats are those of `FORMATS` alone, and no file with more than `PIXELS` pixels is decoded, since a few bytes can claim to
 be gigabytes. 16-bit gray is scaled rather than clipped, the orientation that a camera noted is applied, what is
@@ -7,11 +7,13 @@ transparent is laid over a background, CMYK and palettes become colours, and of 
 
 from __future__ import annotations
 
+import io
 import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,7 +71,23 @@ class Header:
     frames: int
 
 
-def header(path: Path) -> Header:
+@dataclass(frozen=True)
+class Blob:
+    """An image file that lies within another one.
+
+    Attributes:
+        name: what messages call it.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def header(path: Path | Blob) -> Header:
     """Look at a file without decoding its pixels.
 
     Raises:
@@ -81,37 +99,46 @@ def header(path: Path) -> Header:
         return Header((width, height) if turned else (height, width), image.mode in GRAY, getattr(image, "n_frames", 1))
 
 
-def decode(path: Path, frame: Frame) -> np.ndarray:
+def decode(path: Path | Blob, frame: Frame) -> np.ndarray:
     """(C, H, W) bytes of an image file, in the shape of `frame`.
 
     Raises:
         BadImageError: no regular file, no image, a damaged or too large one, or pixels that have no white.
     """
+    with _opened(path) as image:
+        return framed(image, frame, str(path))
+
+
+def framed(image: Any, frame: Frame, name: str) -> np.ndarray:
+    """(C, H, W) bytes of Pillow's `image`, in the shape of `frame`; `name` is what messages call it.
+
+    Raises:
+        BadImageError: pixels that have no white.
+    """
     from PIL import Image, ImageOps
 
-    with _opened(path) as image:
-        image = ImageOps.exif_transpose(image)
-        image = _eight_bits(image, path)
-        mode = "L" if frame.channels == 1 else "RGB"
-        if image.mode in CLEAR or "transparency" in image.info:
-            clear = image.convert("RGBA")
-            behind = Image.new("RGBA", clear.size, (frame.background,) * 3 + (255,))
-            image = Image.alpha_composite(behind, clear)
-        image = image.convert("RGB").convert(mode) if image.mode not in (mode, "L") else image.convert(mode)
-        size = (frame.size[1], frame.size[0])
-        if image.size != size:
-            way = Image.Resampling.LANCZOS
-            if frame.fit == "crop":
-                image = ImageOps.fit(image, size, way)
-            elif frame.fit == "pad":
-                image = ImageOps.pad(image, size, way, color=(frame.background,) * (3 if mode == "RGB" else 1))
-            else:
-                image = image.resize(size, way)
-        pixels = np.asarray(image, dtype=np.uint8)
+    image = ImageOps.exif_transpose(image)
+    image = _eight_bits(image, name)
+    mode = "L" if frame.channels == 1 else "RGB"
+    if image.mode in CLEAR or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        behind = Image.new("RGBA", clear.size, (frame.background,) * 3 + (255,))
+        image = Image.alpha_composite(behind, clear)
+    image = image.convert("RGB").convert(mode) if image.mode not in (mode, "L") else image.convert(mode)
+    size = (frame.size[1], frame.size[0])
+    if image.size != size:
+        way = Image.Resampling.LANCZOS
+        if frame.fit == "crop":
+            image = ImageOps.fit(image, size, way)
+        elif frame.fit == "pad":
+            image = ImageOps.pad(image, size, way, color=(frame.background,) * (3 if mode == "RGB" else 1))
+        else:
+            image = image.resize(size, way)
+    pixels = np.asarray(image, dtype=np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _eight_bits(image: Any, path: Path) -> Any:
+def _eight_bits(image: Any, path: str) -> Any:
     """The image with a byte for each number."""
     from PIL import Image
 
@@ -125,21 +152,28 @@ def _eight_bits(image: Any, path: Path) -> Any:
     return Image.fromarray(((values * 255 + WHITE16 // 2) // WHITE16).astype(np.uint8))
 
 
+@cache
+def _hush() -> None:
+    """Let Pillow keep to itself what it makes of odd files. Once, since what `catch_warnings` does threads undo."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path | Blob) -> Iterator[Any]:
     """The image in a file, not yet decoded; whatever goes wrong within is a BadImageError that names the file."""
     from PIL import Image
 
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for whoever writes to it
+        if isinstance(path, Path) and not stat.S_ISREG(
+            path.stat().st_mode
+        ):  # to open a pipe would wait for whoever writes to it
             raise BadImageError(f"{path}: it is no regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > PIXELS:
-                    raise BadImageError(f"{path}: {width} x {height} pixels are more than {PIXELS:,}; shrink it first")
-                yield image
+        _hush()
+        with Image.open(io.BytesIO(path.content) if isinstance(path, Blob) else path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > PIXELS:
+                raise BadImageError(f"{path}: {width} x {height} pixels are more than {PIXELS:,}; shrink it first")
+            yield image
     except BadImageError:
         raise
     except MemoryError:

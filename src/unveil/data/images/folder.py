@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Literal, TypeVar
@@ -15,19 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.arrays import HELD_OUT
-from unveil.data.dataset import Dataset, Split, carve
+from unveil.data.dataset import Dataset, Split
 from unveil.data.images.decode import BadImageError, Fit, Frame, Header, decode, header
 from unveil.data.images.scan import Listing, scan
+from unveil.data.memory import exceeds, gigabytes, memory
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
+from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError
 
-GIVEN = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"} | {
-    "test": "test",
-    "testing": "test",
-}
-"""Names of folders at the top that are taken for splits."""
 SIDE = 32
 """Of images of many sizes, where no size is asked for."""
 COMMON = 0.9
@@ -98,7 +93,7 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = How()) ->
     names, labels = _classes(kept)
     reading = _reading(values, measure, root)
     whole = Split("all", values, labels, torch.arange(len(values)), reading)
-    train, validation, test = _splits(whole, kept)
+    train, validation, test = parted(whole, _given(kept))
     space = Space(tuple(values.shape[1:]), reading.measure)
     return Dataset(
         str(root),
@@ -159,20 +154,11 @@ def _frame(heads: list[Header], how: How) -> Frame:
 
 def _check_memory(count: int, frame: Frame, root: Path) -> None:
     needed = count * frame.channels * frame.size[0] * frame.size[1]
-    free = _memory()
-    if free and needed > MEMORY * free:
+    if exceeds(needed, MEMORY):
         raise DataError(
-            f"{root}: {count:,} images of {frame.channels} x {frame.size[0]} x {frame.size[1]} are {needed / 2**30:.1f} "
-            f"GB, and this machine has {free / 2**30:.1f}; ask for a smaller size"
+            f"{root}: {count:,} images of {frame.channels} x {frame.size[0]} x {frame.size[1]} are {gigabytes(needed)}, "
+            f"and this machine has {gigabytes(memory())}; ask for a smaller size"
         )
-
-
-def _memory() -> int:
-    """Bytes of this machine's memory; 0 where it does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
 
 
 def _decoded(root: Path, paths: list[Path], frame: Frame) -> tuple[Tensor, list[Path], dict[Path, str]]:
@@ -209,19 +195,12 @@ def _classes(paths: list[Path]) -> tuple[tuple[str, ...], Tensor | None]:
     return tuple(names), torch.tensor([number[parts[0]] for parts in inside])
 
 
-def _splits(whole: Split, paths: list[Path]) -> Iterator[Split]:
-    """Train, validation and test."""
+def _given(paths: list[Path]) -> dict[str, Tensor]:
+    """Positions of the images of each split that folders at the top name; nothing where some lie in none of them."""
     said = [_place(path)[0] for path in paths]
-    rows: dict[str, Tensor] = {}
-    if {"train", "test"} & set(said) and None not in said:
-        rows = {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}
-    rest = rows.get("train", torch.arange(len(whole)) if not rows else torch.tensor([], dtype=torch.int64))
-    missing = [name for name in ("validation", "test") if name not in rows]
-    parts = carve(len(rest), *HELD_OUT[: len(missing)]) if missing else (torch.arange(len(rest)),)
-    for name, part in zip([*missing, "train"], parts, strict=True):
-        rows[name] = rest[part]
-    for name in ("train", "validation", "test"):
-        yield replace(whole.subset(rows[name]), name=name)
+    if None in said or not {"train", "test"} & set(said):
+        return {}
+    return {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}
 
 
 def _reading(values: Tensor, measure: Measure | None, root: Path) -> Reading:
