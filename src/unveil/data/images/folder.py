@@ -16,9 +16,9 @@ from torch import Tensor
 
 from unveil.data.dataset import Dataset, Split
 from unveil.data.images.decode import BadImageError, Fit, Frame, Header, decode, header
+from unveil.data.images.reading import reading_of_images
 from unveil.data.images.scan import Listing, scan
 from unveil.data.memory import exceeds, gigabytes, memory
-from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError
@@ -27,8 +27,6 @@ SIDE = 32
 """Of images of many sizes, where no size is asked for."""
 COMMON = 0.9
 """Share of the images that must have one size for it to be taken for that of all."""
-TWO_TONE = 0.9
-"""Share of gray pixels that must lie near black or white for them to be read as binary."""
 MEMORY = 0.5
 """Share of the memory that decoded images may fill."""
 SHOWN = 3
@@ -91,7 +89,7 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = How()) ->
     bad |= worse
     _settle(bad, how, root, len(found.files))
     names, labels = _classes(kept)
-    reading = _reading(values, measure, root)
+    reading = reading_of_images(values, measure, str(root))
     whole = Split("all", values, labels, torch.arange(len(values)), reading)
     train, validation, test = parted(whole, _given(kept))
     space = Space(tuple(values.shape[1:]), reading.measure)
@@ -201,17 +199,6 @@ def _given(paths: list[Path]) -> dict[str, Tensor]:
     if None in said or not {"train", "test"} & set(said):
         return {}
     return {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}
-
-
-def _reading(values: Tensor, measure: Measure | None, root: Path) -> Reading:
-    if measure is None:
-        some = values[:: max(1, len(values) // 500)]
-        near = ((some < 26) | (some > 229)).float().mean()
-        measure = "binary" if values.shape[1] == 1 and near > TWO_TONE else "levels"
-    readings: dict[str, Reading] = {"binary": Binarise(), "unit": Gray(), "levels": Plain("levels")}
-    if measure not in readings:
-        raise DataError(f"{root} holds images, which are read as 'binary', 'unit' or 'levels', not as {measure!r}")
-    return readings[measure]
 
 
 def _notes(
