@@ -110,13 +110,13 @@ def test_names_of_splits_and_of_columns_are_chosen_and_checked():
 
 def wrong(item, place=5):
     rows = [(x, 0) for x in images(12)]
-    return rows[:place] + [item] + rows[place + 1 :]
+    return [*rows[:place], item, *rows[place + 1 :]]
 
 
 @pytest.mark.parametrize(
     ("item", "said"),
     [
-        ((torch.zeros(1, 6, 4, dtype=torch.uint8), 0), r"item 5 of Listed has shape \(1, 6, 4\), and those before \(1, 6, 5\)"),
+        ((torch.zeros(1, 6, 4, dtype=torch.uint8), 0), r"item 5 of Listed has shape \(1, 6, 4\), and those before"),
         ((torch.zeros(1, 6, 5), 0), "item 5 of Listed has type float32, and those before uint8"),
         ((torch.full((1, 6, 5), torch.nan), 0), "item 5 of Listed has entries that are not finite"),
         ((images()[0], 0, 1), "item 5 of Listed has 3 parts"),
@@ -160,7 +160,7 @@ def test_what_never_ends_is_refused_with_the_way_out(monkeypatch):
 
 
 def test_other_mistakes():
-    with pytest.raises(DataError, match="give its dataset: loader.dataset"):
+    with pytest.raises(DataError, match=r"give its dataset: loader\.dataset"):
         unveil.load(DataLoader(TensorDataset(images())))
     with pytest.raises(DataError, match="Flowing has no items"):
         unveil.load(Flowing(lambda: iter([])))

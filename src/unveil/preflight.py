@@ -21,7 +21,7 @@ from unveil.version import __version__
 
 log = logging.getLogger(__name__)
 
-FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "threads", "device")
+FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "threads", "workers", "device")
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from unveil.data.images.folder import How
+from unveil.data.mapped import File
 from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
@@ -29,6 +30,7 @@ class Train:
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
         images: how a folder of images is read.
+        file: how a .npy file is read.
         training: how to train.
         model: the recipe's own arguments.
     """
@@ -41,6 +43,7 @@ class Train:
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
     images: OmitArgPrefixes[How] = field(default_factory=How)
+    file: OmitArgPrefixes[File] = field(default_factory=File)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
 
@@ -55,6 +58,7 @@ class Inspect:
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
         images: how a folder of images is read.
+        file: how a .npy file is read.
     """
 
     data: Positional[Annotated[str, arg(metavar="DATA")]]
@@ -62,6 +66,7 @@ class Inspect:
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
     images: OmitArgPrefixes[How] = field(default_factory=How)
+    file: OmitArgPrefixes[File] = field(default_factory=File)
 
 
 @dataclass(frozen=True)

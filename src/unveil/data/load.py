@@ -53,8 +53,8 @@ def load(
         data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
         options: for a folder of images those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a file
-            `levels`, the byte that stands for white; for datasets of PyTorch's `rows`, how many to take, and, where items
-            are mappings, `image_column` and `label_column`.
+            `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets of
+            PyTorch's `rows`, how many to take, and, where items are mappings, `image_column` and `label_column`.
 
     Returns:
         Train, validation and test splits in one space.
@@ -99,7 +99,7 @@ def takes(source: Any) -> tuple[str, ...]:
         return (*(field.name for field in fields(Pick)), "rows")
     if not isinstance(source, (str, Path)) or str(source) in NAMED:
         return ()
-    return tuple(field.name for field in fields(How)) if _path(source).is_dir() else ("levels",)
+    return tuple(field.name for field in fields(How)) if _path(source).is_dir() else ("levels", "mapped")
 
 
 def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:

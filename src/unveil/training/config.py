@@ -31,6 +31,7 @@ class Training:
         seed: everything random is a function of it.
         device: where to train: cpu, cuda, cuda:1.
         threads: CPU threads; 0 for as many as torch takes.
+        workers: threads that read examples ahead of the step, where they are not in memory; 0 for none.
         precision: of the matrix products in training; 'auto' is bfloat16 where the machine has instructions for it.
             Evaluation is always in float32.
     """
@@ -49,6 +50,7 @@ class Training:
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
+    workers: int = 2
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
@@ -56,7 +58,7 @@ class Training:
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("learning_rate", "clip"):
             _require(self, name, isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
-        for name in ("validate_every", "checkpoint_every", "checkpoint_steps", "threads", "seed"):
+        for name in ("validate_every", "checkpoint_every", "checkpoint_steps", "threads", "workers", "seed"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         minutes = self.checkpoint_minutes
         _require(self, "checkpoint_minutes", isfinite(minutes) and minutes >= 0, "at least 0")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure
+from unveil.data.store import Stored
 from unveil.errors import DataError
 
 TWO_TONE = 0.9
@@ -14,7 +13,7 @@ LOOKED_AT = 500
 """Images from all over that this is seen by, or a few more."""
 
 
-def reading_of_images(values: Tensor, measure: Measure | None, name: str) -> Reading:
+def reading_of_images(values: Stored, measure: Measure | None, name: str) -> Reading:
     """The reading of `values` (N, C, H, W) as `measure`; None for 'levels', or 'binary' where they are two-toned.
 
     Raises:
