@@ -127,7 +127,7 @@ def test_whoever_goes_through_all_rows_reads_a_few_at_a_time(pair, monkeypatch):
 
 def test_all_rows_at_once_are_refused_where_memory_has_no_room(pair, monkeypatch):
     monkeypatch.setattr(store, "ROOM", 1e-9)
-    with pytest.raises(DataError, match=r"240 examples of .*x\.npy at once are 0\.0 GB as floats, more than memory has room"):
+    with pytest.raises(DataError, match=r"240 examples of .*x\.npy at once are 0\.0 GB as floats, more than memory"):
         pair[1].train.in_memory()
 
 

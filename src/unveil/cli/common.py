@@ -12,7 +12,7 @@ from unveil.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
-    from unveil.data.images.folder import How
+    from unveil.data.images.how import How
     from unveil.data.mapped import File
     from unveil.run import Run
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from unveil.data.images.folder import How
+from unveil.data.images.how import How
 from unveil.data.mapped import File
 from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as Items
 from unveil.data.arrays import as_labels, as_values, reading_for
 from unveil.data.dataset import Dataset, Split
 from unveil.data.images.decode import GRAY, Frame, framed
-from unveil.data.images.reading import reading_of_images
+from unveil.data.images.reading import every, reading_of_images, two_toned
 from unveil.data.memory import exceeds, gigabytes, memory
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, parted
@@ -99,7 +99,10 @@ def from_items(
         given[split] = torch.arange(first, len(read.values))
     name = type(next(iter(named.values()))).__name__
     values, labels = read.settled(name, measure)
-    reading = reading_of_images(values, measure, name) if read.pictures else reading_for(values, measure, name)
+    if read.pictures:
+        reading = reading_of_images(values.shape[1], two_toned(values[:: every(len(values))]), measure, name)
+    else:
+        reading = reading_for(values, measure, name)
     whole = Split("all", values, labels, torch.arange(len(values)), reading)
     train, validation, test = parted(whole, given if "" not in given else {})
     return Dataset(name, Space(tuple(values.shape[1:]), reading.measure), train, validation, test)

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset as Items
 from unveil.data import digits, mnist, shapes
 from unveil.data.arrays import from_arrays, from_file
 from unveil.data.dataset import Dataset
-from unveil.data.images.folder import How, from_folder
+from unveil.data.images.folder import from_folder
+from unveil.data.images.how import How
 from unveil.data.items import Pick, from_items
 from unveil.data.space import MEANING, Measure
 from unveil.data.synthetic import LinearGaussian

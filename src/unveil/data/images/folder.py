@@ -5,63 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unveil.data.dataset import Dataset, Split
-from unveil.data.images.decode import BadImageError, Fit, Frame, Header, decode, header
-from unveil.data.images.reading import reading_of_images
+from unveil.data.images.decode import BadImageError, Frame, Header, decode, header
+from unveil.data.images.how import USUAL, How, classes_said, notes
+from unveil.data.images.reading import every, reading_of_images, two_toned
 from unveil.data.images.scan import Listing, scan
 from unveil.data.memory import exceeds, gigabytes, memory
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError
 
-SIDE = 32
-"""Of images of many sizes, where no size is asked for."""
-COMMON = 0.9
-"""Share of the images that must have one size for it to be taken for that of all."""
 MEMORY = 0.5
 """Share of the memory that decoded images may fill."""
-SHOWN = 3
-"""Bad files that a message names."""
 WORKERS = 4
 """Threads that decode; decoders let go of the interpreter's lock."""
 
-BadFiles = Literal["skip", "stop"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class How:
-    """How a folder is read, as it was asked for or, once it was read, as it turned out.
-
-    Attributes:
-        size: (height, width); None for that of the images if they share one, else 32 x 32.
-        channels: 1 or 3; None for 1 where no image has colour.
-        fit: how images of another shape are brought to it.
-        bad_files: 'skip' leaves them out and says so, 'stop' refuses the folder.
-    """
-
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    fit: Fit = "crop"
-    bad_files: BadFiles = "skip"
-
-    def __post_init__(self) -> None:
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise DataError(f"images cannot have size {self.size}; give height and width, at least 1 each")
-        if self.channels not in (None, 1, 3):
-            raise DataError(f"images cannot have {self.channels} channels; give 1 for gray or 3 for colour")
-
-
-def from_folder(root: Path, measure: Measure | None = None, how: How = How()) -> Dataset:
+def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) -> Dataset:
     """A dataset from a folder of images.
 
     Sub-folders are classes, numbered in the order of their names, where every image lies in one. Folders named train, test
@@ -80,16 +49,17 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = How()) ->
     found = scan(root)
     heads, bad = _headers(found)
     bad = {**dict(found.bad), **bad}
-    _settle(bad, how, root, len(found.files))
+    how.settle(bad, str(root), len(found.files))
     if not heads:
         raise DataError(f"{root} holds no images that can be read; they end in .png, .jpg, .webp, .tif, ...")
-    frame = _frame(list(heads.values()), how)
+    kinds = Counter(heads.values())
+    frame = how.frame(kinds)
     _check_memory(len(heads), frame, root)
     values, kept, worse = _decoded(root, list(heads), frame)
     bad |= worse
-    _settle(bad, how, root, len(found.files))
+    how.settle(bad, str(root), len(found.files))
     names, labels = _classes(kept)
-    reading = reading_of_images(values, measure, str(root))
+    reading = reading_of_images(frame.channels, two_toned(values[:: every(len(values))]), measure, str(root))
     whole = Split("all", values, labels, torch.arange(len(values)), reading)
     train, validation, test = parted(whole, _given(kept))
     space = Space(tuple(values.shape[1:]), reading.measure)
@@ -100,8 +70,8 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = How()) ->
         validation,
         test,
         classes=names,
-        options={"size": list(frame.size), "channels": frame.channels, "fit": frame.fit, "bad_files": how.bad_files},
-        notes=tuple(_notes(heads, frame, found, bad, names)),
+        options=how.options(frame),
+        notes=(*([classes_said(names, "sub-folder")] if names else []), *notes(kinds, frame, found.others, bad)),
         bad=tuple(sorted((str(path), reason) for path, reason in bad.items())),
     )
 
@@ -131,23 +101,6 @@ def _each(paths: Sequence[Path], look: Callable[[Path], T]) -> Iterator[tuple[Pa
 
 def _why(error: BadImageError) -> str:
     return str(error).split(": ", 1)[-1]
-
-
-def _settle(bad: dict[Path, str], how: How, root: Path, total: int) -> None:
-    if bad and how.bad_files == "stop":
-        named = "; ".join(f"{path}: {reason}" for path, reason in sorted(bad.items())[:SHOWN])
-        raise DataError(
-            f"{root} holds {len(bad):,} bad files of {total:,}: {named}; mend them, or leave them out with bad files 'skip'"
-        )
-
-
-def _frame(heads: list[Header], how: How) -> Frame:
-    size = how.size
-    if size is None:
-        often, count = Counter(head.size for head in heads).most_common(1)[0]
-        size = often if count >= COMMON * len(heads) else (SIDE, SIDE)
-    channels = how.channels or (1 if all(head.gray for head in heads) else 3)
-    return Frame(size, channels, how.fit)
 
 
 def _check_memory(count: int, frame: Frame, root: Path) -> None:
@@ -199,28 +152,3 @@ def _given(paths: list[Path]) -> dict[str, Tensor]:
     if None in said or not {"train", "test"} & set(said):
         return {}
     return {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}
-
-
-def _notes(
-    heads: dict[Path, Header], frame: Frame, found: Listing, bad: dict[Path, str], names: tuple[str, ...]
-) -> Iterator[str]:
-    sizes = [head.size for head in heads.values()]
-    height, width = frame.size
-    if other := sum(size != frame.size for size in sizes):
-        ways = {"crop": "cropped and resized", "pad": "resized and padded", "stretch": "stretched"}
-        typical = f"{median(size[0] for size in sizes):.0f} x {median(size[1] for size in sizes):.0f}"
-        yield (
-            f"{other:,} of {len(sizes):,} images have another size than {height} x {width} (typically {typical}) and are "
-            f"{ways[frame.fit]} to it; --size and --fit change that"
-        )
-    if coloured := sum(not head.gray for head in heads.values()) if frame.channels == 1 else 0:
-        yield f"{coloured:,} images in colour are read as gray, as was asked for"
-    if moving := sum(head.frames > 1 for head in heads.values()):
-        yield f"{moving:,} files hold several frames, of which the first is taken"
-    if names:
-        yield f"{len(names)} classes by sub-folder: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-    if found.others:
-        yield f"{found.others:,} files with names of other kinds are left alone"
-    if bad:
-        named = "; ".join(f"{path}: {reason}" for path, reason in sorted(bad.items())[:SHOWN])
-        yield f"{len(bad):,} bad files are left out: {named}{'; ...' if len(bad) > SHOWN else ''}"
