@@ -25,7 +25,9 @@ def inspect(arguments: list[str]) -> int:
     import unveil
 
     ending(given.out, (".png",))
-    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images, given.file))
+    data = unveil.load(
+        given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images, given.file, given.pick)
+    )
     print(data)
     for note in data.notes:
         print(f"  {note}")

@@ -22,54 +22,19 @@ from unveil.data.dataset import Dataset, Split
 from unveil.data.images.decode import GRAY, Frame, framed
 from unveil.data.images.reading import every, reading_of_images, two_toned
 from unveil.data.memory import exceeds, gigabytes, memory
+from unveil.data.pick import ANY, Pick
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError, unknown
 
 ROOM = 0.25
 """Share of the memory that items may fill; for a moment they take twice as much."""
-IMAGE, LABEL = ("image", "x"), ("label",)
-"""Names under which items, and columns of tables, hold x and its class, where nothing else is said."""
-
-
-@dataclass(frozen=True)
-class Pick:
-    """What is taken of a source whose examples have parts with names.
-
-    Attributes:
-        image_column: the part that is x; without it, 'image' or 'x'.
-        label_column: the part that is the class; without it, 'label' where there is one.
-    """
-
-    image_column: str | None = None
-    label_column: str | None = None
-
-    def image(self, names: Mapping[str, Any], where: str) -> str:
-        """Which of `names` is x; DataError where none is."""
-        found = _first((self.image_column,) if self.image_column else IMAGE, names)
-        if found is None and self.image_column:
-            raise unknown(f"column of {where}", self.image_column, map(str, names), DataError)
-        if found is None:
-            had = ", ".join(map(str, names)) or "nothing"
-            raise DataError(f"{where} has {had}, and none is called 'image' or 'x'; name one by image_column")
-        return found
-
-    def label(self, names: Mapping[str, Any], where: str) -> str | None:
-        """Which of `names` is the class; None where there is none, DataError where one was asked for that is not there."""
-        found = _first((self.label_column,) if self.label_column else LABEL, names)
-        if found is None and self.label_column:
-            raise unknown(f"column of {where}", self.label_column, map(str, names), DataError)
-        return found
-
-
-def _first(wanted: tuple[str, ...], names: Mapping[str, Any]) -> str | None:
-    return next((name for name in wanted if name in names), None)
 
 
 def from_items(
     source: Items | DataLoader | Mapping[str, Items],
     measure: Measure | None = None,
-    pick: Pick = Pick(),
+    pick: Pick = ANY,
     rows: int | None = None,
 ) -> Dataset:
     """A dataset from one of PyTorch's, map-style or iterable, or from several by the names of their splits.
@@ -100,7 +65,7 @@ def from_items(
     name = type(next(iter(named.values()))).__name__
     values, labels = read.settled(name, measure)
     if read.pictures:
-        reading = reading_of_images(values.shape[1], two_toned(values[:: every(len(values))]), measure, name)
+        reading = reading_of_images(values.shape[1], two_toned(values[:: every(len(values))].numpy()), measure, name)
     else:
         reading = reading_for(values, measure, name)
     whole = Split("all", values, labels, torch.arange(len(values)), reading)

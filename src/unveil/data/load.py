@@ -16,7 +16,9 @@ from unveil.data.arrays import from_arrays, from_file
 from unveil.data.dataset import Dataset
 from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
-from unveil.data.items import Pick, from_items
+from unveil.data.items import from_items
+from unveil.data.pick import Pick
+from unveil.data.shards import from_shards, holds_shards
 from unveil.data.space import MEANING, Measure
 from unveil.data.synthetic import LinearGaussian
 from unveil.errors import DataError, unknown
@@ -48,14 +50,14 @@ def load(
 
     Args:
         source: 'mnist', 'digits', 'shapes' (drawn here from known factors) or 'linear-gaussian'; a `.npy` or `.npz` file;
-            a folder of images; an array or tensor (N, *event); or one of PyTorch's datasets, map-style or iterable, or
-            several by name of their split: {'train': ..., 'test': ...}.
+            a folder of images, or of tar or Parquet shards; an array or tensor (N, *event); or one of PyTorch's datasets,
+            map-style or iterable, or several by name of their split: {'train': ..., 'test': ...}.
         labels: (N,) integers where `source` is an array.
         data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
-        options: for a folder of images those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a file
-            `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets of
-            PyTorch's `rows`, how many to take, and, where items are mappings, `image_column` and `label_column`.
+        options: for a folder of images or shards those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a
+            file `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets
+            of PyTorch's `rows`, how many to take; for those and for shards `image_column` and `label_column`.
 
     Returns:
         Train, validation and test splits in one space.
@@ -86,7 +88,7 @@ def load(
     path = _path(source)
     # the whole path, for a run that is opened from elsewhere
     if path.is_dir():
-        return replace(from_folder(path, measure, How(**options)), name=str(path.absolute()), loadable=True)
+        return replace(_folder(path, measure, options), name=str(path.absolute()), loadable=True)
     if path.suffix in (".npy", ".npz") or path.is_file():
         return replace(from_file(path, measure, **options), name=str(path.absolute()), loadable=True)
     if len(path.parts) > 1 or path.suffix:
@@ -100,7 +102,9 @@ def takes(source: Any) -> tuple[str, ...]:
         return (*(field.name for field in fields(Pick)), "rows")
     if not isinstance(source, (str, Path)) or str(source) in NAMED:
         return ()
-    return tuple(field.name for field in fields(How)) if _path(source).is_dir() else ("levels", "mapped")
+    if not (path := _path(source)).is_dir():
+        return ("levels", "mapped")
+    return tuple(field.name for kind in ((How, Pick) if holds_shards(path) else (How,)) for field in fields(kind))
 
 
 def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
@@ -110,6 +114,12 @@ def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None
     if "size" in takes(source) and len(shape) == 3 and shape[0] in (1, 3):
         options |= {"channels": shape[0], "size": tuple(shape[1:])}
     return load(source, data_dir=data_dir, measure=facts["measure"], **options)
+
+
+def _folder(path: Path, measure: Measure | None, options: dict[str, Any]) -> Dataset:
+    pick = Pick(options.pop("image_column", None), options.pop("label_column", None))
+    how = How(**options)
+    return from_shards(path, measure, how, pick) if holds_shards(path) else from_folder(path, measure, how)
 
 
 def _items(source: Any) -> bool:

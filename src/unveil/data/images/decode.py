@@ -183,8 +183,10 @@ def _opened(path: Path | Blob) -> Iterator[Any]:
 
 
 def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
+    if isinstance(error, Image.DecompressionBombError):
+        return f"its pixels are more than {PIXELS:,}; shrink it first"
     if isinstance(error, UnidentifiedImageError):
         return f"it is no image of a kind that is read ({', '.join(FORMATS)})"
     if isinstance(error, OSError) and error.strerror:

@@ -51,7 +51,9 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
     bad = {**dict(found.bad), **bad}
     how.settle(bad, str(root), len(found.files))
     if not heads:
-        raise DataError(f"{root} holds no images that can be read; they end in .png, .jpg, .webp, .tif, ...")
+        raise DataError(
+            f"{root} holds no images that can be read; they end in .png, .jpg, ..., or lie in .tar or .parquet files"
+        )
     kinds = Counter(heads.values())
     frame = how.frame(kinds)
     _check_memory(len(heads), frame, root)
@@ -59,7 +61,7 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
     bad |= worse
     how.settle(bad, str(root), len(found.files))
     names, labels = _classes(kept)
-    reading = reading_of_images(frame.channels, two_toned(values[:: every(len(values))]), measure, str(root))
+    reading = reading_of_images(frame.channels, two_toned(values[:: every(len(values))].numpy()), measure, str(root))
     whole = Split("all", values, labels, torch.arange(len(values)), reading)
     train, validation, test = parted(whole, _given(kept))
     space = Space(tuple(values.shape[1:]), reading.measure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import numpy as np
 
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure
@@ -14,9 +14,9 @@ LOOKED_AT = 500
 """Images from all over that this is seen by, or a few more."""
 
 
-def two_toned(values: Tensor) -> float:
+def two_toned(values: np.ndarray) -> float:
     """Share of the bytes `values` that are nearly black or white."""
-    return float(((values < 26) | (values > 229)).float().mean())
+    return float(((values < 26) | (values > 229)).mean())
 
 
 def reading_of_images(channels: int, near: float, measure: Measure | None, name: str) -> Reading:
