@@ -1,4 +1,4 @@
-"""Arrays that stay in their file: the same data, the same run, and never more of them in memory than is asked for."""
+"""Rows that stay in their files: the same data, the same run, and never more of them in memory than is asked for."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import unveil
 from unveil.data import Feed, Looks, from_arrays, mapped, store
@@ -165,6 +166,21 @@ def test_counts_and_levels_are_checked_in_place(tmp_path):
     np.save(tmp_path / "y.npy", rising((50, 6, 5)))
     with pytest.raises(DataError, match="said to end at 15"):
         unveil.load(tmp_path / "y.npy", mapped=True, measure="levels", levels=15)
+
+
+def test_a_folder_too_large_for_memory_is_decoded_when_it_is_asked_for(tmp_path, monkeypatch):
+    for place, image in enumerate(rising((40, 6, 5))):
+        Image.fromarray(image).save(tmp_path / f"{place:02}.png")
+    here = unveil.load(tmp_path)
+    monkeypatch.setattr("unveil.data.images.survey.ROOM", 1e-9)
+    there = unveil.load(tmp_path)
+    assert isinstance(there.train.values, Store)
+    assert there.fingerprint == here.fingerprint
+    assert torch.equal(there.train.values[:], here.train.values)
+    assert there.notes == here.notes
+    (tmp_path / "07.png").write_bytes(b"")
+    with pytest.raises(DataError, match="is not what it was when all were looked at"):
+        there.whole().values[:]
 
 
 def test_the_doctor_says_that_it_looked_at_some_rows_only(pair, monkeypatch):

@@ -36,7 +36,16 @@ Fit = Literal["crop", "pad", "stretch"]
 
 
 class BadImageError(DataError):
-    """A file that is no image, or one that is damaged, too large or of a kind that cannot be shown."""
+    """A file that is no image, or one that is damaged, too large or of a kind that cannot be shown.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -143,12 +152,12 @@ def _eight_bits(image: Any, path: str) -> Any:
     from PIL import Image
 
     if image.mode == "F":
-        raise BadImageError(f"{path}: its pixels are real numbers, of which none is white; store bytes or 16-bit gray")
+        raise BadImageError(path, "its pixels are real numbers, of which none is white; store bytes or 16-bit gray")
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > WHITE16:
-        raise BadImageError(f"{path}: its pixels go from {values.min()} to {values.max()}; store at most 16 bits of gray")
+        raise BadImageError(path, f"its pixels go from {values.min()} to {values.max()}; store at most 16 bits of gray")
     return Image.fromarray(((values * 255 + WHITE16 // 2) // WHITE16).astype(np.uint8))
 
 
@@ -167,19 +176,19 @@ def _opened(path: Path | Blob) -> Iterator[Any]:
         if isinstance(path, Path) and not stat.S_ISREG(
             path.stat().st_mode
         ):  # to open a pipe would wait for whoever writes to it
-            raise BadImageError(f"{path}: it is no regular file")
+            raise BadImageError(path, "it is no regular file")
         _hush()
         with Image.open(io.BytesIO(path.content) if isinstance(path, Blob) else path, formats=FORMATS) as image:
             width, height = image.size
             if width * height > PIXELS:
-                raise BadImageError(f"{path}: {width} x {height} pixels are more than {PIXELS:,}; shrink it first")
+                raise BadImageError(path, f"{width} x {height} pixels are more than {PIXELS:,}; shrink it first")
             yield image
     except BadImageError:
         raise
     except MemoryError:
-        raise BadImageError(f"{path}: it does not fit into memory") from None
+        raise BadImageError(path, "it does not fit into memory") from None
     except Exception as error:  # decoders raise a dozen foreign types for damaged files
-        raise BadImageError(f"{path}: {_reason(error)}") from None
+        raise BadImageError(path, _reason(error)) from None
 
 
 def _reason(error: Exception) -> str:

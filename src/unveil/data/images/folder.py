@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unveil.data.dataset import Dataset, Split
-from unveil.data.images.decode import BadImageError, Frame, Header, decode, header
 from unveil.data.images.how import USUAL, How, classes_said, notes
-from unveil.data.images.reading import every, reading_of_images, two_toned
-from unveil.data.images.scan import Listing, scan
-from unveil.data.memory import exceeds, gigabytes, memory
+from unveil.data.images.reading import reading_of_images
+from unveil.data.images.scan import scan
+from unveil.data.images.survey import stored, survey
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError
 
-MEMORY = 0.5
-"""Share of the memory that decoded images may fill."""
-WORKERS = 4
-"""Threads that decode; decoders let go of the interpreter's lock."""
 
-T = TypeVar("T")
+@dataclass(frozen=True)
+class Files:
+    """Image files, by number: a shelf.
+
+    Attributes:
+        root: the folder that holds them.
+        paths: their paths below it.
+    """
+
+    root: Path
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def blob(self, place: int) -> Path:
+        """The file."""
+        return self.root / self.paths[place]
+
+    def name(self, place: int) -> str:
+        """Its path below the folder."""
+        return str(self.paths[place])
+
+    def blocks(self, places: np.ndarray) -> None:
+        """Each file lies by itself."""
 
 
 def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) -> Dataset:
@@ -44,90 +61,30 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
         how: sizes, colours, and what to do about files that are no images.
 
     Raises:
-        DataError: no folder, no images in it, more than fit into memory, or bad files where these are to stop it.
+        DataError: no folder, no images in it, or bad files where these are to stop it.
     """
     found = scan(root)
-    heads, bad = _headers(found)
-    bad = {**dict(found.bad), **bad}
-    how.settle(bad, str(root), len(found.files))
-    if not heads:
-        raise DataError(
-            f"{root} holds no images that can be read; they end in .png, .jpg, ..., or lie in .tar or .parquet files"
-        )
-    kinds = Counter(heads.values())
-    frame = how.frame(kinds)
-    _check_memory(len(heads), frame, root)
-    values, kept, worse = _decoded(root, list(heads), frame)
-    bad |= worse
-    how.settle(bad, str(root), len(found.files))
+    if not found.files and not found.bad:
+        raise DataError(f"{root} holds no images; they end in .png, .jpg, ..., or lie in .tar or .parquet files")
+    shelf = Files(root, found.files)
+    seen = survey(shelf, how, str(root), {str(path): reason for path, reason in found.bad}, keep=True)
+    kept = [found.files[place] for place in seen.kept.tolist()]
     names, labels = _classes(kept)
-    reading = reading_of_images(frame.channels, two_toned(values[:: every(len(values))].numpy()), measure, str(root))
-    whole = Split("all", values, labels, torch.arange(len(values)), reading)
-    train, validation, test = parted(whole, _given(kept))
-    space = Space(tuple(values.shape[1:]), reading.measure)
+    reading = reading_of_images(seen.frame.channels, seen.near, measure, str(root))
+    values = stored(shelf, seen, str(root))
+    train, validation, test = parted(Split("all", values, labels, torch.arange(len(values)), reading), _given(kept))
+    about = [classes_said(names, "sub-folder")] if names else []
     return Dataset(
         str(root),
-        space,
+        Space(tuple(values.shape[1:]), reading.measure),
         train,
         validation,
         test,
         classes=names,
-        options=how.options(frame),
-        notes=(*([classes_said(names, "sub-folder")] if names else []), *notes(kinds, frame, found.others, bad)),
-        bad=tuple(sorted((str(path), reason) for path, reason in bad.items())),
+        options=how.options(seen.frame),
+        notes=(*about, *notes(seen.heads, seen.frame, found.others, seen.bad)),
+        bad=tuple(sorted(seen.bad.items())),
     )
-
-
-def _headers(found: Listing) -> tuple[dict[Path, Header], dict[Path, str]]:
-    heads, bad = {}, {}
-    for path, seen in _each(found.files, lambda path: header(found.root / path)):
-        if isinstance(seen, Header):
-            heads[path] = seen
-        else:
-            bad[path] = _why(seen)
-    return heads, bad
-
-
-def _each(paths: Sequence[Path], look: Callable[[Path], T]) -> Iterator[tuple[Path, T | BadImageError]]:
-    """What `look` finds of each path in their order, or the BadImageError that it raises."""
-
-    def tried(path: Path) -> T | BadImageError:
-        try:
-            return look(path)
-        except BadImageError as error:
-            return error
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        yield from zip(paths, pool.map(tried, paths), strict=True)
-
-
-def _why(error: BadImageError) -> str:
-    return str(error).split(": ", 1)[-1]
-
-
-def _check_memory(count: int, frame: Frame, root: Path) -> None:
-    needed = count * frame.channels * frame.size[0] * frame.size[1]
-    if exceeds(needed, MEMORY):
-        raise DataError(
-            f"{root}: {count:,} images of {frame.channels} x {frame.size[0]} x {frame.size[1]} are {gigabytes(needed)}, "
-            f"and this machine has {gigabytes(memory())}; ask for a smaller size"
-        )
-
-
-def _decoded(root: Path, paths: list[Path], frame: Frame) -> tuple[Tensor, list[Path], dict[Path, str]]:
-    """Values (N, C, H, W), the paths they are of, and what turned out to be damaged."""
-    values = np.empty((len(paths), frame.channels, *frame.size), dtype=np.uint8)
-    kept: list[Path] = []
-    bad: dict[Path, str] = {}
-    for path, seen in _each(paths, lambda path: decode(root / path, frame)):
-        if isinstance(seen, BadImageError):
-            bad[path] = _why(seen)
-        else:
-            values[len(kept)] = seen
-            kept.append(path)
-    if not kept:
-        raise DataError(f"{root} holds no images that can be decoded; `unveil inspect {root}` says why")
-    return torch.from_numpy(values[: len(kept)]), kept, bad
 
 
 def _place(path: Path) -> tuple[str | None, tuple[str, ...]]:

@@ -1,15 +1,17 @@
 """All images of a source looked at once before any is trained on: which are bad, what shape they get, and what they are.
 
-Nothing that is decoded is kept but a hash of each image's bytes. It stands for the image in the fingerprint of the data,
-and whoever decodes the image again sees by it that this is still the same.
+Where they are too many to be kept, what stays is a hash of each image's decoded bytes. It stands for the image in the
+fingerprint of the data, and whoever decodes the image again sees by it that this is still the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -20,15 +22,20 @@ from unveil.data.ahead import Ahead
 from unveil.data.images.decode import BadImageError, Blob, Frame, Header, decode, header
 from unveil.data.images.how import How
 from unveil.data.images.reading import every, two_toned
-from unveil.data.store import Blocks
+from unveil.data.memory import exceeds
+from unveil.data.store import Blocks, Store, Stored
 from unveil.errors import DataError
 
 WORKERS = 4
 """Threads that look; decoders let go of the interpreter's lock."""
 TOGETHER = 64
 """Images that one of them looks at in turn."""
+NUMBERS = 2**22
+"""Most numbers that it decodes in turn."""
 HASH = 16
 """Bytes of a hash."""
+ROOM = 0.25
+"""Share of the memory that decoded images may fill; while they are split they take twice as much."""
 
 T = TypeVar("T")
 
@@ -38,7 +45,7 @@ class Shelf(Protocol):
 
     def __len__(self) -> int: ...
 
-    def blob(self, place: int) -> Blob:
+    def blob(self, place: int) -> Path | Blob:
         """The encoded image; called by several threads at once. BadImageError where it cannot be had."""
 
     def name(self, place: int) -> str:
@@ -55,6 +62,7 @@ class Survey:
     Attributes:
         kept: (N,) int64, places on the shelf of the good images.
         hashes: (N, 16) uint8, of their decoded bytes.
+        values: (N, C, H, W) uint8, those bytes, where they were to be kept and memory has room for them.
         heads: what their files say of themselves, and how often.
         frame: the shape that they are brought to.
         near: share of pixels that are nearly black or white, among some of them.
@@ -63,13 +71,14 @@ class Survey:
 
     kept: Tensor
     hashes: Tensor
+    values: Tensor | None
     heads: Counter[Header]
     frame: Frame
     near: float
     bad: dict[str, str]
 
 
-def survey(shelf: Shelf, how: How, name: str, bad: dict[str, str]) -> Survey:
+def survey(shelf: Shelf, how: How, name: str, bad: Mapping[str, str], keep: bool) -> Survey:
     """Look at the headers of all images, then decode each in the shape that most of them have, or that was asked for.
 
     Args:
@@ -77,45 +86,61 @@ def survey(shelf: Shelf, how: How, name: str, bad: dict[str, str]) -> Survey:
         how: what was asked for.
         name: what messages call the source.
         bad: what was found to be bad before.
+        keep: whether to keep what is decoded, if memory has room for it.
 
     Raises:
         DataError: no image can be read, or one cannot and bad ones are to stop everything.
     """
-    total, bad = len(shelf) + len(bad), dict(bad)
+    total, wrong = len(shelf) + len(bad), dict(bad)
     heads: Counter[Header] = Counter()
-    seen: dict[int, Header | None] = {}
-    for place, head in _each(shelf, range(len(shelf)), header):
+    good: list[int] = []
+    for place, head in _each(shelf, range(len(shelf)), header, TOGETHER):
         if isinstance(head, Header):
             heads[head] += 1
+            good.append(place)
         else:
-            bad[shelf.name(place)], seen[place] = head, None
-    how.settle(bad, name, total)
-    if not heads:
-        raise DataError(f"{name} holds no images that can be read{_first(bad)}")
+            wrong[shelf.name(place)] = head
+    how.settle(wrong, name, total)
+    if not good:
+        raise DataError(f"{name} holds no images that can be read{_first(wrong)}")
     frame = how.frame(heads)
-    good = [place for place in range(len(shelf)) if place not in seen]
-    step = every(len(good))
-    shades: list[float] = []
-    kept: list[int] = []
+    found = _decoded(shelf, good, frame, keep, wrong)
+    how.settle(wrong, name, total)
+    if not len(found[0]):
+        raise DataError(f"{name} holds no images that can be decoded{_first(wrong)}")
+    kept, hashes, values, near = found
+    return Survey(kept, hashes, values, heads, frame, near, wrong)
+
+
+def _decoded(
+    shelf: Shelf, good: Sequence[int], frame: Frame, keep: bool, bad: dict[str, str]
+) -> tuple[Tensor, Tensor, Tensor | None, float]:
+    """Of the images at places `good`: which can be decoded, their hashes, their values, and how near black or white."""
+    event = (frame.channels, *frame.size)
+    keep = keep and not exceeds(len(good) * prod(event), ROOM)
+    values = np.empty((len(good) if keep else 0, *event), dtype=np.uint8)
     hashes = np.empty((len(good), HASH), dtype=np.uint8)
+    kept: list[int] = []
+    shades: list[float] = []
 
-    def look(blob: Blob) -> tuple[bytes, float]:
+    def look(blob: Path | Blob) -> tuple[bytes, float, np.ndarray | None]:
         pixels = decode(blob, frame)
-        return hash_of(pixels), two_toned(pixels)
+        return hash_of(pixels), two_toned(pixels), pixels if keep else None
 
-    for place, found in _each(shelf, good, look):
+    for place, found in _each(shelf, good, look, max(1, min(TOGETHER, NUMBERS // prod(event)))):
         if isinstance(found, str):
             bad[shelf.name(place)] = found
             continue
-        hashes[len(kept)] = np.frombuffer(found[0], dtype=np.uint8)
-        if len(kept) % step == 0:
+        row = len(kept)
+        hashes[row] = np.frombuffer(found[0], dtype=np.uint8)
+        if found[2] is not None:
+            values[row] = found[2]
+        if row % every(len(good)) == 0:
             shades.append(found[1])
         kept.append(place)
-    how.settle(bad, name, total)
-    if not kept:
-        raise DataError(f"{name} holds no images that can be decoded{_first(bad)}")
-    near = sum(shades) / len(shades)
-    return Survey(torch.tensor(kept), torch.from_numpy(hashes[: len(kept)]), heads, frame, near, bad)
+    near = sum(shades) / max(1, len(shades))
+    stored = torch.from_numpy(values[: len(kept)]) if keep else None
+    return torch.tensor(kept), torch.from_numpy(hashes[: len(kept)]), stored, near
 
 
 def _first(bad: dict[str, str]) -> str:
@@ -128,19 +153,21 @@ def hash_of(pixels: np.ndarray) -> bytes:
     return hashlib.blake2b(pixels.tobytes(), digest_size=HASH).digest()
 
 
-def _each(shelf: Shelf, places: range | list[int], look: Callable[[Blob], T]) -> Iterator[tuple[int, T | str]]:
+def _each(
+    shelf: Shelf, places: Sequence[int], look: Callable[[Path | Blob], T], together: int
+) -> Iterator[tuple[int, T | str]]:
     """What `look` finds of the images at these places, in their order, or in words why it cannot."""
 
     def tried(place: int) -> T | str:
         try:
             return look(shelf.blob(place))
         except BadImageError as error:
-            return str(error).split(": ", 1)[-1]
+            return error.reason
 
-    count = -(-len(places) // TOGETHER)
-    some = Ahead(lambda k: [tried(place) for place in places[k * TOGETHER : (k + 1) * TOGETHER]], WORKERS, count)
+    count = -(-len(places) // together)
+    some = Ahead(lambda k: [tried(place) for place in places[k * together : (k + 1) * together]], WORKERS, count)
     for k in range(count):
-        yield from zip(places[k * TOGETHER : (k + 1) * TOGETHER], some(k), strict=True)
+        yield from zip(places[k * together : (k + 1) * together], some(k), strict=True)
 
 
 class Encoded:
@@ -150,15 +177,17 @@ class Encoded:
         shelf: where they are.
         found: what was found there.
         name: what messages call the source.
+        by_hash: whether hashes stand for the images in the fingerprint of the data. Images that memory may have room for
+            on another machine have the fingerprint of their values.
     """
 
     dtype: torch.dtype = torch.uint8
 
-    def __init__(self, shelf: Shelf, found: Survey, name: str) -> None:
+    def __init__(self, shelf: Shelf, found: Survey, name: str, by_hash: bool) -> None:
         self.shelf, self.name, self.frame, self.kept = shelf, name, found.frame, found.kept
         self.event_shape: tuple[int, ...] = (found.frame.channels, *found.frame.size)
         self.blocks = shelf.blocks(found.kept.numpy())
-        self.hashes: Tensor | None = found.hashes
+        self.hashes: Tensor | None = found.hashes if by_hash else None
         self._known = found.hashes.numpy()
 
     def read(self, places: Tensor) -> Tensor:
@@ -181,3 +210,10 @@ class Encoded:
                     "alone, and resume once they are as they were"
                 )
         return torch.from_numpy(pixels)
+
+
+def stored(shelf: Shelf, found: Survey, name: str) -> Stored:
+    """The values that a survey was to keep: in memory, or decoded when they are asked for."""
+    if found.values is not None:
+        return found.values
+    return Store(Encoded(shelf, found, name, by_hash=False), torch.arange(len(found.kept)))

@@ -60,10 +60,10 @@ def from_shards(root: Path, measure: Measure | None = None, how: How = USUAL, pi
     else:
         shelf = parquets(root, found.files, pick)
     known = {**{str(path): reason for path, reason in found.bad}, **shelf.bad}
-    seen = survey(shelf, how, str(root), known)
+    seen = survey(shelf, how, str(root), known, keep=False)
     names, labels, said = numbered([shelf.labels[place] for place in seen.kept.tolist()], shelf.names)
     reading = reading_of_images(seen.frame.channels, seen.near, measure, str(root))
-    source = Encoded(shelf, seen, str(root))
+    source = Encoded(shelf, seen, str(root), by_hash=True)
     rows = torch.arange(len(seen.kept))
     train, validation, test = parted(Split("all", Store(source, rows), labels, rows, reading), _given(shelf, seen.kept))
     about = [f"{len(shelf):,} images in {len(found.files):,} {kinds.pop()} files, decoded when they are asked for"]

@@ -74,7 +74,7 @@ class Parquets:
         content = images[row].as_py() if row < len(images) else None
         if not content or len(content) > LARGEST:
             said = "there is no image" if not content else f"it has {len(content):,} bytes, and {LARGEST:,} are read"
-            raise BadImageError(f"{name}: {said}")
+            raise BadImageError(name, said)
         return Blob(name, content)
 
     def name(self, place: int) -> str:
@@ -187,7 +187,7 @@ def _images(path: Path, group: int, column: tuple[str, bool]) -> Any:
         with pyarrow.parquet.ParquetFile(path) as file:
             table = file.read_row_group(group, columns=[f"{name}.bytes" if records else name], use_threads=False)
     except Exception:
-        raise BadImageError(f"{path}: its row group {group} cannot be read") from None
+        raise BadImageError(path, f"its row group {group} cannot be read") from None
     found = table.column(0).combine_chunks()
     return pyarrow.compute.struct_field(found, "bytes") if records else found
 

@@ -63,7 +63,7 @@ class Tars:
         try:
             return Blob(name, _read(self.root / path, offset, size))
         except OSError:
-            raise BadImageError(f"{name}: the file cannot be read") from None
+            raise BadImageError(name, "the file cannot be read") from None
 
     def name(self, place: int) -> str:
         """The file and the member, by the header before it."""
