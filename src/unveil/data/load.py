@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as Items
 from unveil.data import digits, mnist, shapes
 from unveil.data.arrays import from_arrays, from_file
 from unveil.data.dataset import Dataset
+from unveil.data.hugging import from_hugging, holds_hugging, is_hugging
 from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
 from unveil.data.items import from_items
@@ -50,14 +51,15 @@ def load(
 
     Args:
         source: 'mnist', 'digits', 'shapes' (drawn here from known factors) or 'linear-gaussian'; a `.npy` or `.npz` file;
-            a folder of images, or of tar or Parquet shards; an array or tensor (N, *event); or one of PyTorch's datasets,
-            map-style or iterable, or several by name of their split: {'train': ..., 'test': ...}.
+            a folder of images, of tar or Parquet shards, or one that Hugging Face's `save_to_disk` wrote; an array or
+            tensor (N, *event); or one of PyTorch's datasets, map-style or iterable, or of Hugging Face's, or several of
+            either by name of their split: {'train': ..., 'test': ...}.
         labels: (N,) integers where `source` is an array.
         data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
         options: for a folder of images or shards those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a
             file `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets
-            of PyTorch's `rows`, how many to take; for those and for shards `image_column` and `label_column`.
+            of PyTorch's `rows`, how many to take; for datasets and shards `image_column` and `label_column`.
 
     Returns:
         Train, validation and test splits in one space.
@@ -74,11 +76,13 @@ def load(
         if measure not in (None, source.space.measure):
             raise DataError(f"{source.name} is loaded as {source.space.measure!r} already; load it anew as {measure!r}")
         return source
+    if labels is not None and (is_hugging(source) or _items(source)):
+        raise DataError("a dataset brings its own labels; give labels only beside an array")
+    if is_hugging(source):
+        return from_hugging(source, measure, *_wishes(options))
     if _items(source):
-        if labels is not None:
-            raise DataError("a dataset brings its own labels; give labels only beside an array")
-        pick = Pick(options.pop("image_column", None), options.pop("label_column", None))
-        return from_items(source, measure, pick, **options)
+        rows = options.pop("rows", None)
+        return from_items(source, measure, _wishes(options)[1], rows)
     if not isinstance(source, (str, Path)):
         return from_arrays(source, labels, measure=measure)
     if labels is not None:
@@ -98,13 +102,16 @@ def load(
 
 def takes(source: Any) -> tuple[str, ...]:
     """The options that `load` takes for a source."""
+    if is_hugging(source):
+        return tuple(field.name for kind in (How, Pick) for field in fields(kind))
     if _items(source):
         return (*(field.name for field in fields(Pick)), "rows")
     if not isinstance(source, (str, Path)) or str(source) in NAMED:
         return ()
     if not (path := _path(source)).is_dir():
         return ("levels", "mapped")
-    return tuple(field.name for kind in ((How, Pick) if holds_shards(path) else (How,)) for field in fields(kind))
+    columned = holds_hugging(path) or holds_shards(path)
+    return tuple(field.name for kind in ((How, Pick) if columned else (How,)) for field in fields(kind))
 
 
 def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
@@ -117,9 +124,16 @@ def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None
 
 
 def _folder(path: Path, measure: Measure | None, options: dict[str, Any]) -> Dataset:
-    pick = Pick(options.pop("image_column", None), options.pop("label_column", None))
-    how = How(**options)
+    how, pick = _wishes(options)
+    if holds_hugging(path):
+        return from_hugging(path, measure, how, pick)
     return from_shards(path, measure, how, pick) if holds_shards(path) else from_folder(path, measure, how)
+
+
+def _wishes(options: dict[str, Any]) -> tuple[How, Pick]:
+    """What was asked for of how images are brought to one shape, and of which columns are taken."""
+    pick = Pick(options.pop("image_column", None), options.pop("label_column", None))
+    return How(**options), pick
 
 
 def _items(source: Any) -> bool:
@@ -131,7 +145,7 @@ def _items(source: Any) -> bool:
 def _called(source: Any) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
-    return "datasets" if _items(source) else "arrays"
+    return "datasets" if is_hugging(source) or _items(source) else "arrays"
 
 
 def _path(source: str | Path) -> Path:

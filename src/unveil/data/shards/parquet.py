@@ -99,6 +99,14 @@ class Parquets:
             return self._kept[block]
 
 
+def needs_pyarrow() -> None:
+    """DataError where it is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError:
+        raise DataError("such data are read by pyarrow, which is not installed: pip install 'unveil[parquet]'") from None
+
+
 def parquets(root: Path, paths: Sequence[Path], pick: Pick = ANY) -> Parquets:
     """Find the images in Parquet files.
 
@@ -110,10 +118,7 @@ def parquets(root: Path, paths: Sequence[Path], pick: Pick = ANY) -> Parquets:
     Raises:
         DataError: pyarrow is not installed, files without such columns, or row groups too large to be read whole.
     """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise DataError("Parquet is read by pyarrow, which is not installed: pip install 'unveil[parquet]'") from None
+    needs_pyarrow()
     found = Parquets(root, paths)
     for number, path in enumerate(paths):
         try:
@@ -134,7 +139,7 @@ def _find(found: Parquets, number: int, path: Path, pick: Pick) -> None:
         columns = {name: schema.field(name).type for name in schema.names}
         image, label = pick.image(columns, str(path)), pick.label(columns, str(path))
         found.column[number] = _bytes_of(image, columns[image], path)
-        found.names = found.names or _class_names(schema.metadata or {}, label)
+        found.names = found.names or class_names(schema.metadata or {}, label)
         for group in range(file.num_row_groups):
             # as the file says; to ask what each column has ends the process where the file is damaged
             size = max(0, file.metadata.row_group(group).total_byte_size)
@@ -192,7 +197,7 @@ def _images(path: Path, group: int, column: tuple[str, bool]) -> Any:
     return pyarrow.compute.struct_field(found, "bytes") if records else found
 
 
-def _class_names(metadata: Mapping[bytes, bytes], label: str | None) -> tuple[str, ...]:
+def class_names(metadata: Mapping[bytes, bytes], label: str | None) -> tuple[str, ...]:
     """The names that Hugging Face notes for the classes of a column."""
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
