@@ -34,7 +34,7 @@ def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder:
 def reconstructions(model: Model, split: Split, path: Path, count: int = 40, columns: int = 10, white: float = 1.0) -> Path:
     """Rows of originals, each with the row of its reconstructions E[x|z] at the posterior mean below."""
     chosen = generation.pick(split, count)
-    originals, copies = chosen.reading.mean(chosen.values), generation.reconstruct(model, chosen)
+    originals, copies = chosen.reading.mean(chosen.values[:]), generation.reconstruct(model, chosen)
     sheet = pictures.pairs(originals.numpy(), copies.numpy(), columns) / white
     return pictures.save_sheet(sheet, path, columns)
 

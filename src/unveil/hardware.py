@@ -1,4 +1,4 @@
-"""How much memory there is to be had."""
+"""How much memory there is to be had. It decides how things are kept, or that they cannot be, and never what they are."""
 
 from __future__ import annotations
 
@@ -53,3 +53,14 @@ def _container() -> int | None:
             facts = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
             return int(stated) - int(used.read_text()) + int(facts.get(cache, 0))
     return None
+
+
+def exceeds(needed: int, share: float) -> bool:
+    """Whether `needed` bytes are more than `share` of the memory that is free; False where nothing tells."""
+    free = free_memory()
+    return free is not None and needed > share * free
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{count / 2**30:,.1f} GB"

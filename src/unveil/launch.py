@@ -52,7 +52,7 @@ class _Journal:
 
 
 def train(
-    data: Dataset | str,
+    data: Any,
     recipe: str | Recipe | None = None,
     *,
     model: Model | None = None,
@@ -86,7 +86,7 @@ def train(
         RunError: the folder exists, is in use, or cannot be written.
         DivergedError: an epoch without one finite step; the folder has the best weights from before.
     """
-    data = load(data) if isinstance(data, str) else data
+    data = load(data)
     choice = _choose(data, recipe, model, objective, latent)
     name, data = choice.name, choice.data
     config = _settings(training or choice.training, settings)

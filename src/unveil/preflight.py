@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from unveil.data import Batch, Dataset
 from unveil.errors import RunError, SettingError
 from unveil.evaluation import in_evaluation
-from unveil.hardware import free_memory
+from unveil.hardware import free_memory, gigabytes
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.store import RunFolder
@@ -28,8 +28,7 @@ from unveil.version import __version__
 
 log = logging.getLogger(__name__)
 
-GB = 2**30
-FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite", "threads", "device")
+FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite", "threads", "workers", "device")
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
 
@@ -80,8 +79,8 @@ def room_for_weights(config: Training, device: torch.device) -> Iterator[None]:
         needed = state_bytes(weights, config)
         if free is not None and needed > free:
             raise SettingError(
-                f"the model has at least {weights:,} weights, which take {needed / GB:,.1f} GB to train, and "
-                f"{free / GB:,.1f} GB are free; make it smaller"
+                f"the model has at least {weights:,} weights, which take {gigabytes(needed)} to train, and "
+                f"{gigabytes(free)} are free; make it smaller"
             )
 
     # weights are registered before they are given values, hence before they take memory
@@ -115,8 +114,8 @@ def foresee(
     if found.total > free:
         way = f"give a batch size of at most {found.fits:,}" if found.fits else "no batch size fits; make the model smaller"
         raise SettingError(
-            f"training takes {found.weights / GB:,.1f} GB for its weights and {found.batch / GB:,.1f} GB for a step of "
-            f"{min(config.batch_size, len(data.train)):,} examples, and {free / GB:,.1f} GB are free; {way}"
+            f"training takes {gigabytes(found.weights)} for its weights and {gigabytes(found.batch)} for a step of "
+            f"{min(config.batch_size, len(data.train)):,} examples, and {gigabytes(free)} are free; {way}"
         )
     return found
 

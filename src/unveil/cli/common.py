@@ -12,7 +12,9 @@ from unveil.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
-    from unveil.data.images.folder import How
+    from unveil.data.images.how import How
+    from unveil.data.mapped import File
+    from unveil.data.pick import Pick
     from unveil.run import Run
 
 
@@ -47,9 +49,10 @@ def open_run(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, 
     return run, found
 
 
-def asked(how: How) -> dict[str, Any]:
-    """What was asked for of how images are read: nothing where all is left as it is, which any source takes."""
-    return {field.name: getattr(how, field.name) for field in fields(how) if getattr(how, field.name) != field.default}
+def asked(*records: How | File | Pick) -> dict[str, Any]:
+    """What was asked for of how data are read: nothing where all is left as it is, which any source takes."""
+    given = {(field.name, field.default): getattr(one, field.name) for one in records for field in fields(one)}
+    return {name: value for (name, default), value in given.items() if value != default}
 
 
 def ending(path: Path, known: tuple[str, ...]) -> str:

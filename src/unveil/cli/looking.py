@@ -25,7 +25,9 @@ def inspect(arguments: list[str]) -> int:
     import unveil
 
     ending(given.out, (".png",))
-    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images))
+    data = unveil.load(
+        given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images, given.file, given.pick)
+    )
     print(data)
     for note in data.notes:
         print(f"  {note}")
@@ -67,5 +69,5 @@ def _draw(data: Dataset, given: options.Inspect) -> None:
     from unveil import album
 
     some = data.train.sample(SHOWN, 0)
-    album.samples(some.reading.mean(some.values) / data.space.white, given.out)
+    album.samples(some.reading.mean(some.values[:]) / data.space.white, given.out)
     print(f"{len(some)} images of the training split in {given.out}")

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from unveil.data.images.folder import How
+from unveil.data.images.how import How
+from unveil.data.mapped import File
+from unveil.data.pick import Pick
 from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
@@ -21,14 +23,16 @@ class Train:
     """Train a model on DATA and leave a run folder with the model and its pictures.
 
     Attributes:
-        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, or a folder of images.
+        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, or a folder of images or shards.
         recipe: a name from `unveil recipes`; without it, the one named like the data, else vae.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
-        images: how a folder of images is read.
+        images: how a folder of images, or of shards, is read.
+        file: how a .npy file is read.
+        pick: which columns of Parquet shards are read.
         training: how to train.
         model: the recipe's own arguments.
     """
@@ -41,6 +45,8 @@ class Train:
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
     images: OmitArgPrefixes[How] = field(default_factory=How)
+    file: OmitArgPrefixes[File] = field(default_factory=File)
+    pick: OmitArgPrefixes[Pick] = field(default_factory=Pick)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
 
@@ -54,7 +60,9 @@ class Inspect:
         out: a .png sheet of some of the images; without it, inspect.png where they are images.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
-        images: how a folder of images is read.
+        images: how a folder of images, or of shards, is read.
+        file: how a .npy file is read.
+        pick: which columns of Parquet shards are read.
     """
 
     data: Positional[Annotated[str, arg(metavar="DATA")]]
@@ -62,6 +70,8 @@ class Inspect:
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
     images: OmitArgPrefixes[How] = field(default_factory=How)
+    file: OmitArgPrefixes[File] = field(default_factory=File)
+    pick: OmitArgPrefixes[Pick] = field(default_factory=Pick)
 
 
 @dataclass(frozen=True)

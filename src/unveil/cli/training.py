@@ -31,7 +31,9 @@ def train(arguments: list[str]) -> int:
     start()
     import unveil
 
-    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images))
+    data = unveil.load(
+        given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images, given.file, given.pick)
+    )
     print(data)
     for note in data.notes:
         print(f"  {note}")

@@ -4,7 +4,7 @@ from unveil.data.arrays import from_arrays
 from unveil.data.batch import Batch
 from unveil.data.columns import Column, column
 from unveil.data.dataset import Dataset, Split
-from unveil.data.feed import Feed
+from unveil.data.feed import Feed, Looks
 from unveil.data.load import NAMED, load, load_like
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import MEANING, Measure, Space
@@ -20,6 +20,7 @@ __all__ = [
     "Feed",
     "Gray",
     "LinearGaussian",
+    "Looks",
     "Measure",
     "Plain",
     "Reading",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,12 @@ import torch
 from torch import Tensor
 
 from unveil.data.columns import check_columns
-from unveil.data.dataset import Dataset, Split, carve
+from unveil.data.dataset import Dataset, Split
+from unveil.data.mapped import is_large, rows_of
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
+from unveil.data.splitting import parted
+from unveil.data.store import Stored, chunks
 from unveil.errors import DataError, unknown
 
 log = logging.getLogger(__name__)
@@ -24,18 +26,16 @@ DARK = 64
 """Images whose brightest byte is below this one are probably stored on another scale."""
 LARGEST = 2**24
 """The largest count: float32 holds no larger whole number exactly."""
-HELD_OUT = (0.1, 0.1)
-"""Shares of the rows that become validation and test where the source does not say."""
 
 
-def reading_for(values: Tensor, measure: Measure | None, name: str, levels: int | None = None) -> Reading:
+def reading_for(values: Stored, measure: Measure | None, name: str, levels: int | None = None) -> Reading:
     """How stored values are read: bytes as binarised images unless asked otherwise, floats as real numbers."""
     if values.dtype == torch.uint8 and measure in ("levels", "count"):
-        if measure == "levels" and int(values.max()) > (levels or 255):
-            raise DataError(f"{name} holds a byte of {int(values.max())} and is said to end at {levels}; name the largest")
+        if measure == "levels" and levels and (brightest := _brightest(values)) > levels:
+            raise DataError(f"{name} holds a byte of {brightest} and is said to end at {levels}; name the largest")
         return Plain(measure)
     if values.dtype == torch.uint8:
-        levels = levels or _levels(int(values.max()), name)
+        levels = levels or _levels(_brightest(values), name)
         readings: dict[str, Reading] = {"binary": Binarise(levels), "unit": Gray(levels)}
         if (measure or "binary") not in readings:
             known = "'binary', 'unit', 'levels' or 'count'"
@@ -45,9 +45,17 @@ def reading_for(values: Tensor, measure: Measure | None, name: str, levels: int 
         raise DataError(
             f"{name} holds real numbers, which are read as 'real' or 'count', not as {measure!r}; store bytes 0..255"
         )
-    if measure == "count" and not bool(((values == values.round()) & (values >= 0) & (values <= LARGEST)).all()):
+    if measure == "count" and not all(map(_counted, chunks(values))):
         raise DataError(f"{name} holds numbers that are no counts; give whole ones from 0 to {LARGEST:,}")
     return Plain(measure or "real")
+
+
+def _brightest(values: Stored) -> int:
+    return max(int(chunk.max()) for chunk in chunks(values))
+
+
+def _counted(values: Tensor) -> bool:
+    return bool(((values == values.round()) & (values >= 0) & (values <= LARGEST)).all())
 
 
 def _levels(brightest: int, name: str) -> int:
@@ -153,7 +161,8 @@ def from_arrays(
     """A dataset from one array: a tenth each becomes validation and test, by a permutation that depends on N alone.
 
     Args:
-        values: (N, *event) bytes (images: (N, H, W), (N, 1, H, W) or (N, 3, H, W)), floats, or integers to be counts.
+        values: (N, *event) bytes (images: (N, H, W), (N, 1, H, W) or (N, 3, H, W)), floats, or integers to be counts. A
+            `numpy.memmap` stays in its file.
         labels: (N,) integers, or None.
         name: what messages and manifests call it.
         measure: 'binary' (the default for bytes), 'unit' or 'levels'; 'real' (the default for floats) or 'count'.
@@ -169,45 +178,46 @@ def from_arrays(
     Raises:
         DataError: the arrays contradict each other, or hold what cannot be read.
     """
-    stored = as_values(values, name, whole=measure == "count" or columns is not None)
+    whole_numbers = measure == "count" or columns is not None
+    on_disk = isinstance(values, np.memmap) and columns is None
+    stored: Stored = rows_of(values, name, whole_numbers) if on_disk else as_values(values, name, whole_numbers)
     marks = None if labels is None else as_labels(labels, len(stored), name)
     known, names = (None, ()) if factors is None else as_factors(factors, len(stored), name, factor_names)
     for one in ordered:
         if one not in names:
             raise unknown("factor", one, names, DataError)
     if columns is not None:
-        stored = stored.float()
+        stored = stored[:].float()
         check_columns(stored, columns, name)
     reading = reading_for(stored, measure, name, levels) if columns is None else Plain("columns")
-    validation, test, train = carve(len(stored), *HELD_OUT)
     whole = Split("all", stored, marks, torch.arange(len(stored)), reading, factors=known)
-
-    def part(split: str, rows: Tensor) -> Split:
-        return replace(whole.subset(rows), name=split)
-
     space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
-    parts = (part("train", train), part("validation", validation), part("test", test))
+    train, validation, test = parted(whole, {})
     options = {} if levels is None else {"levels": levels}
-    return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered), options=options)
+    return Dataset(name, space, train, validation, test, factors=names, ordered=tuple(ordered), options=options)
 
 
-def from_file(path: Path, measure: Measure | None = None, levels: int | None = None) -> Dataset:
+def from_file(path: Path, measure: Measure | None = None, levels: int | None = None, mapped: bool = False) -> Dataset:
     """A dataset from a `.npy` file (values) or a `.npz` file (`x` or `images`, and perhaps `y` or `labels`).
 
     A `.npz` file may hold `factors` (N, F) as well, and beside them `factor_names` (F,) and `ordered`, the names of those
-    whose values are in order. `levels` is the byte that stands for white; None for 255.
+    whose values are in order. `levels` is the byte that stands for white; None for 255. A `.npy` file
+    that is large, or is to be `mapped`, stays on the disk, and its rows are read when they are asked for.
 
     Raises:
         DataError: no such file, or one that holds something else. Pickled objects are refused, never loaded.
     """
+    if mapped and path.suffix != ".npy":
+        raise DataError(f"{path} cannot be mapped: only a .npy file lies on the disk as it is used; write it as one")
+    in_place = path.suffix == ".npy" and (mapped or is_large(path))
     try:
-        content = np.load(path, allow_pickle=False)
+        content = np.load(path, allow_pickle=False, mmap_mode="r" if in_place else None)
         arrays: Mapping[str, Any] = {"x": content} if isinstance(content, np.ndarray) else dict(content)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except Exception as error:  # NumPy raises half a dozen foreign types for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if "pickle" in reason:  # NumPy's advice is to load it nonetheless
+        if "pickle" in reason or "Python objects" in reason:  # NumPy's advice is to load it nonetheless
             reason = "it holds objects, or no array at all"
         raise DataError(f"{path} is no .npy or .npz file of plain numbers: {reason}") from None
     values = next((arrays[name] for name in ("x", "images") if name in arrays), None)

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unveil.data.ahead import Ahead
 from unveil.data.batch import Batch
 from unveil.data.reading import Reading
 from unveil.data.space import Space
+from unveil.data.store import Store, Stored, chunks, joined, taken
 from unveil.errors import DataError
 from unveil.randomness import generator
 
@@ -25,11 +27,11 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of one kind, in memory as they came.
+    """Rows of one kind, as they came.
 
     Attributes:
         name: 'train', 'validation' or 'test'.
-        values: (N, *event) stored values: bytes for images, floats for real data.
+        values: (N, *event) stored values: bytes for images, floats for real data; in memory, or read when asked for.
         labels: (N,) int64 or None.
         rows: (N,) int64, each example's row in its source.
         reading: how stored values become x.
@@ -39,7 +41,7 @@ class Split:
     """
 
     name: str
-    values: Tensor
+    values: Stored
     labels: Tensor | None
     rows: Tensor
     reading: Reading
@@ -53,7 +55,7 @@ class Split:
     def subset(self, rows: Tensor) -> Split:
         """The rows at positions `rows` (int64), in that order."""
         optional = {name: pick(getattr(self, name), rows) for name in ("labels", "context", "labelled", "factors")}
-        return replace(self, values=self.values[rows], rows=self.rows[rows], **optional)  # type: ignore[arg-type]
+        return replace(self, values=taken(self.values, rows), rows=self.rows[rows], **optional)  # type: ignore[arg-type]
 
     def sample(self, n: int | None, seed: int) -> Split:
         """`n` rows drawn without replacement as a function of `seed`, in their order; all of them for None."""
@@ -75,17 +77,28 @@ class Split:
 
     def mean(self) -> Tensor:
         """(*event) the mean of x over all rows, float32."""
-        chunks = self.values.split(10_000)
-        return torch.stack([self.reading.mean(chunk).sum(0).double() for chunk in chunks]).sum(0).div(len(self)).float()
+        total = torch.zeros(self.values.shape[1:], dtype=torch.float64)
+        for chunk in chunks(self.values):
+            total += self.reading.mean(chunk).sum(0).double()
+        return total.div(len(self)).float()
+
+    def in_memory(self) -> Split:
+        """The same rows, read.
+
+        Raises:
+            DataError: more than memory has room for.
+        """
+        return self if isinstance(self.values, Tensor) else replace(self, values=self.values[:])
 
     def to(self, device: torch.device) -> Split:
-        """The same rows with all that a batch is made of on `device`."""
+        """The same rows with all that a batch is made of on `device`, but for values that are read when asked for."""
 
         def moved(column: Tensor | None) -> Tensor | None:
             return None if column is None else column.to(device)
 
         context, labelled = moved(self.context), moved(self.labelled)
-        return replace(self, values=self.values.to(device), context=context, labelled=labelled)
+        values = self.values.to(device) if isinstance(self.values, Tensor) else self.values
+        return replace(self, values=values, context=context, labelled=labelled)
 
     def fixed(self, seed: int) -> Tensor:
         """(N, *event) one reading of each row that depends on (seed, row) alone, float32 on the CPU.
@@ -93,18 +106,25 @@ class Split:
         Whoever asks with the same seed sees the same binarised image, whatever subset or batch it stands in.
         """
         if not self.reading.random:
-            return self.reading(self.values)
+            return self.reading(self.values[:])
         return torch.stack(
             [
                 self.reading(value, generator(seed, "reading", self.name, row))
-                for value, row in zip(self.values, self.rows.tolist(), strict=True)
+                for value, row in zip(self.values[:], self.rows.tolist(), strict=True)
             ]
         )
 
-    def batches(self, size: int, seed: int) -> Iterator[Batch]:
-        """All rows in their order, `size` at a time, in the reading of `fixed`."""
-        for start in range(0, len(self), size):
-            part = self.subset(torch.arange(start, min(start + size, len(self))))
+    def batches(self, size: int, seed: int, workers: int = 0) -> Iterator[Batch]:
+        """All rows in their order, `size` at a time, as `fixed` reads them.
+
+        Where they are not in memory, `workers` threads read ahead.
+        """
+        count = -(-len(self) // size)
+
+        def part_of(place: int) -> Split:
+            return self.subset(torch.arange(place * size, min((place + 1) * size, len(self)))).in_memory()
+
+        for part in map(Ahead(part_of, workers, count), range(count)):
             yield Batch(part.fixed(seed), part.rows, len(self), context=part.context, labelled=part.labelled)
 
     def digest(self) -> bytes:
@@ -113,8 +133,15 @@ class Split:
         for tensor in (self.values, self.labels, self.factors):
             if tensor is not None:
                 hash.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
-                hash.update(tensor.contiguous().numpy().reshape(-1).view("uint8").data)
+                for chunk in self._hashed() if isinstance(tensor, Store) else (tensor,):
+                    hash.update(chunk.contiguous().numpy().reshape(-1).view("uint8").data)
         return hash.digest()
+
+    def _hashed(self) -> Iterator[Tensor]:
+        """What stands for values that are not in memory: their hashes where there are some, else they themselves."""
+        assert isinstance(self.values, Store)
+        known = self.values.source.hashes
+        yield from chunks(self.values) if known is None else (known[self.values.places],)
 
 
 def pick(column: Tensor | None, rows: Tensor) -> Tensor | None:
@@ -173,12 +200,12 @@ class Dataset:
         """
         parts = [self.split(name) for name in self.splits]
 
-        def joined(name: str) -> Tensor | None:
+        def together(name: str) -> Tensor | None:
             columns = [getattr(part, name) for part in parts]
             return None if any(column is None for column in columns) else torch.cat(columns)
 
-        optional = {name: joined(name) for name in ("labels", "context", "labelled", "factors")}
-        values, rows = torch.cat([part.values for part in parts]), torch.cat([part.rows for part in parts])
+        optional = {name: together(name) for name in ("labels", "context", "labelled", "factors")}
+        values, rows = joined([part.values for part in parts]), torch.cat([part.rows for part in parts])
         whole = replace(parts[0], name=ALL, values=values, rows=rows, **optional)  # type: ignore[arg-type]
         return whole.subset(self._order())
 

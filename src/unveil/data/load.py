@@ -8,10 +8,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as Items
+
 from unveil.data import digits, mnist, shapes
 from unveil.data.arrays import from_arrays, from_file
 from unveil.data.dataset import Dataset
-from unveil.data.images.folder import How, from_folder
+from unveil.data.hugging import from_hugging, holds_hugging, is_hugging
+from unveil.data.images.folder import from_folder
+from unveil.data.images.how import How
+from unveil.data.items import from_items
+from unveil.data.pick import Pick
+from unveil.data.shards import from_shards, holds_shards
 from unveil.data.space import MEANING, Measure
 from unveil.data.synthetic import LinearGaussian
 from unveil.errors import DataError, unknown
@@ -39,16 +47,19 @@ def load(
     measure: Measure | None = None,
     **options: Any,
 ) -> Dataset:
-    """Data from a name, a file, a folder of images or arrays.
+    """Data from a name, a file, a folder of images, arrays, or a dataset of PyTorch's.
 
     Args:
         source: 'mnist', 'digits', 'shapes' (drawn here from known factors) or 'linear-gaussian'; a `.npy` or `.npz` file;
-            a folder of images; or an array or tensor (N, *event).
+            a folder of images, of tar or Parquet shards, or one that Hugging Face's `save_to_disk` wrote; an array or
+            tensor (N, *event); or one of PyTorch's datasets, map-style or iterable, or of Hugging Face's, or several of
+            either by name of their split: {'train': ..., 'test': ...}.
         labels: (N,) integers where `source` is an array.
         data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
-        options: for a folder of images those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a file
-            `levels`, the byte that stands for white.
+        options: for a folder of images or shards those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a
+            file `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets
+            of PyTorch's `rows`, how many to take; for datasets and shards `image_column` and `label_column`.
 
     Returns:
         Train, validation and test splits in one space.
@@ -60,11 +71,18 @@ def load(
         raise unknown("measure", str(measure), MEANING, DataError)
     for name in options:
         if name not in (known := takes(source)):
-            raise unknown(f"option of {source if isinstance(source, (str, Path)) else 'arrays'}", name, known, DataError)
+            raise unknown(f"option of {_called(source)}", name, known, DataError)
     if isinstance(source, Dataset):
         if measure not in (None, source.space.measure):
             raise DataError(f"{source.name} is loaded as {source.space.measure!r} already; load it anew as {measure!r}")
         return source
+    if labels is not None and (is_hugging(source) or _items(source)):
+        raise DataError("a dataset brings its own labels; give labels only beside an array")
+    if is_hugging(source):
+        return from_hugging(source, measure, *_wishes(options))
+    if _items(source):
+        rows = options.pop("rows", None)
+        return from_items(source, measure, _wishes(options)[1], rows)
     if not isinstance(source, (str, Path)):
         return from_arrays(source, labels, measure=measure)
     if labels is not None:
@@ -74,7 +92,7 @@ def load(
     path = _path(source)
     # the whole path, for a run that is opened from elsewhere
     if path.is_dir():
-        return replace(from_folder(path, measure, How(**options)), name=str(path.absolute()), loadable=True)
+        return replace(_folder(path, measure, options), name=str(path.absolute()), loadable=True)
     if path.suffix in (".npy", ".npz") or path.is_file():
         return replace(from_file(path, measure, **options), name=str(path.absolute()), loadable=True)
     if len(path.parts) > 1 or path.suffix:
@@ -84,9 +102,16 @@ def load(
 
 def takes(source: Any) -> tuple[str, ...]:
     """The options that `load` takes for a source."""
+    if is_hugging(source):
+        return tuple(field.name for kind in (How, Pick) for field in fields(kind))
+    if _items(source):
+        return (*(field.name for field in fields(Pick)), "rows")
     if not isinstance(source, (str, Path)) or str(source) in NAMED:
         return ()
-    return tuple(field.name for field in fields(How)) if _path(source).is_dir() else ("levels",)
+    if not (path := _path(source)).is_dir():
+        return ("levels", "mapped")
+    columned = holds_hugging(path) or holds_shards(path)
+    return tuple(field.name for kind in ((How, Pick) if columned else (How,)) for field in fields(kind))
 
 
 def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
@@ -96,6 +121,31 @@ def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None
     if "size" in takes(source) and len(shape) == 3 and shape[0] in (1, 3):
         options |= {"channels": shape[0], "size": tuple(shape[1:])}
     return load(source, data_dir=data_dir, measure=facts["measure"], **options)
+
+
+def _folder(path: Path, measure: Measure | None, options: dict[str, Any]) -> Dataset:
+    how, pick = _wishes(options)
+    if holds_hugging(path):
+        return from_hugging(path, measure, how, pick)
+    return from_shards(path, measure, how, pick) if holds_shards(path) else from_folder(path, measure, how)
+
+
+def _wishes(options: dict[str, Any]) -> tuple[How, Pick]:
+    """What was asked for of how images are brought to one shape, and of which columns are taken."""
+    pick = Pick(options.pop("image_column", None), options.pop("label_column", None))
+    return How(**options), pick
+
+
+def _items(source: Any) -> bool:
+    """Whether it is one of PyTorch's datasets, or several by name."""
+    first = next(iter(source.values()), None) if isinstance(source, Mapping) else source
+    return isinstance(first, (Items, DataLoader))
+
+
+def _called(source: Any) -> str:
+    if isinstance(source, (str, Path)):
+        return str(source)
+    return "datasets" if is_hugging(source) or _items(source) else "arrays"
 
 
 def _path(source: str | Path) -> Path:

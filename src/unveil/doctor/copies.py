@@ -90,7 +90,7 @@ def copies_between_splits(data: Dataset) -> Iterator[Finding]:
 
 def _hashed(split: Split) -> _Hashed:
     """Blank and non-finite rows are left out."""
-    values = split.values.flatten(1)
+    values = split.values[:].flatten(1)
     sound = torch.ones(len(values), dtype=torch.bool)
     if values.is_floating_point():
         sound = torch.isfinite(values).all(1)
@@ -108,7 +108,7 @@ def _by_chance(data: Dataset, pairs: float) -> bool:
     Two examples whose entries were independent would be equal with probability 2^-b, b the sum over entries of
     -log2 sum_v p(v)^2. Entries do depend on each other; half of those bits is what is taken for certain.
     """
-    sample = data.train.sample(SAMPLE, 0).values.flatten(1)
+    sample = data.train.sample(SAMPLE, 0).values[:].flatten(1)
     needed, bits = 2 * log2(max(pairs, 2.0)), 0.0
     for place in torch.randperm(sample.shape[1], generator=generator("doctor", "entries")).tolist():
         bits += _bits(sample[:, place])

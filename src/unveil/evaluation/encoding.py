@@ -31,7 +31,7 @@ def encoded(model: Model, split: Split, seed: int | None = None) -> tuple[Tensor
     with in_evaluation(model):
         for start in range(0, len(split), size):
             part = split.subset(torch.arange(start, min(start + size, len(split))))
-            x = part.reading.mean(part.values) if seed is None else part.fixed(seed)
+            x = part.reading.mean(part.values[:]) if seed is None else part.fixed(seed)
             context = None if part.context is None or part.labelled is not None else part.context.to(device)
             posterior = model.encode(x.to(device), context)
             means.append(posterior.mean.cpu())

@@ -201,7 +201,8 @@ class CentroidMomentum(Part):
         rows = torch.linspace(0, len(data) - 1, self.centroids).long().to(data.values.device)
         chosen = data.subset(rows)
         with resting(self):
-            self.centres.copy_(self.posterior(chosen.reading.mean(chosen.values), chosen.context).mean)
+            x = chosen.reading.mean(chosen.values[:]).to(self.centres.device)
+            self.centres.copy_(self.posterior(x, chosen.context).mean)
 
 
 class HamiltonianPosterior(Part):

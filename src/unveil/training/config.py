@@ -35,6 +35,7 @@ class Training:
         seed: everything random is a function of it.
         device: where to train: cpu, cuda, cuda:1.
         threads: CPU threads; 0 for as many as torch takes.
+        workers: threads that read examples ahead of the step, where they are not in memory; 0 for none.
         precision: of the matrix products in training; 'auto' is bfloat16 where the machine has instructions for it.
             Evaluation is always in float32.
     """
@@ -54,6 +55,7 @@ class Training:
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
+    workers: int = 2
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
@@ -63,7 +65,7 @@ class Training:
             self, "learning_rate", 0 < self.learning_rate <= 1, "above 0 and at most 1: Adam moves weights by about that"
         )
         _require(self, "clip", isfinite(self.clip) and self.clip > 0, "a positive number")
-        for name in ("validate_every", "checkpoint_every", "checkpoint_steps", "threads", "seed"):
+        for name in ("validate_every", "checkpoint_every", "checkpoint_steps", "threads", "workers", "seed"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         minutes = self.checkpoint_minutes
         _require(self, "checkpoint_minutes", isfinite(minutes) and minutes >= 0, "at least 0")

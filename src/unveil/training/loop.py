@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from unveil.data import Dataset, Feed
+from unveil.data import Dataset, Feed, Looks
 from unveil.errors import DivergedError
 from unveil.evaluation import bound
 from unveil.models import Model
@@ -148,7 +148,7 @@ class Trainer:
         self.config, self.precision, self.journal, self.monitor = config, precision, journal, monitor
         self.step = Step(model, objective)
         device = next(self.step.parameters()).device
-        self.feed = Feed(data.train, config.batch_size, config.seed, device)
+        self.feed = Feed(data.train, config.batch_size, config.seed, device, config.workers)
         tally = Tally(FIGURES, self.feed.steps_per_epoch, device)
         low = torch.bfloat16 if precision == "bfloat16" else None
         self.state = State(self.step, low, config.clip, config.average, tally)
@@ -162,7 +162,7 @@ class Trainer:
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
         self.moving = [part for part in self.parts if type(part).update is not Part.update]
         looks = config.validate_every > 0 and len(data.validation) > 0
-        self.validation = list(data.validation.batches(VALIDATION_BATCH, config.seed)) if looks else []
+        self.validation = Looks(data.validation, VALIDATION_BATCH, config.seed, config.workers) if looks else None
 
     def go(self, stop: Stop) -> bool:
         """Step until the end or until somebody wants to stop; True at the end."""
@@ -288,7 +288,7 @@ class Trainer:
             **_with_elbo(figures),
             "skipped": len(lost),
         }
-        if self.validation and epoch % self.config.validate_every == 0:
+        if self.validation is not None and epoch % self.config.validate_every == 0:
             record["validation"] = self._validate()
             self.state.consider(record["validation"]["loss"])
         if self.journal is not None:
@@ -307,6 +307,7 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
+        assert self.validation is not None
         with self.state.flat.using(self.state.average.values):
             # at the end of time, when every warm-up is over: what is chosen by must not change on the way
             model, objective = self.step.model, self.step.objective
@@ -325,7 +326,7 @@ class Trainer:
         """Give the module the weights to use: the best, or the average of now where nothing was ever looked at."""
         state = self.state
         epoch, inside = divmod(state.step, self.feed.steps_per_epoch)
-        if look and self.validation and (inside or epoch % self.config.validate_every):
+        if look and self.validation is not None and (inside or epoch % self.config.validate_every):
             state.consider(self._validate()["loss"])
         if not state.best:
             state.consider(None)

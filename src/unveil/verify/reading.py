@@ -17,7 +17,7 @@ ROWS, TIMES = 30, 40
 def reading(subject: Subject) -> list[Gap]:
     """The mean over many readings, by the reading itself, by `fixed` and by the batches of training."""
     split = subject.data.train.subset(torch.arange(min(ROWS, len(subject.data.train))))
-    measure, values = split.reading.measure, split.values
+    measure, values = split.reading.measure, split.values[:]
     if measure not in ("binary", "unit"):
         raise NotApplicable(f"x is {measure} and read as it is stored")
     gray = split.reading.mean(values).double()

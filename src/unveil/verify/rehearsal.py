@@ -243,4 +243,4 @@ def rehearsal_data(subject: Subject) -> Dataset:
 def floating(split: Split) -> Split:
     """The same rows as floats, so that they can hold what is no number."""
     measure = split.reading.measure
-    return replace(split, values=split.reading.mean(split.values).clone(), reading=Plain(measure))
+    return replace(split, values=split.reading.mean(split.values[:]).clone(), reading=Plain(measure))

@@ -156,8 +156,8 @@ def subject_of(
 
 
 def _few(data: Dataset, seed: int) -> Dataset:
-    train = data.train.sample(ROWS, seed)
-    held = data.validation.sample(HELD, seed) if len(data.validation) else train.sample(HELD, seed)
+    train = data.train.sample(ROWS, seed).in_memory()
+    held = data.validation.sample(HELD, seed).in_memory() if len(data.validation) else train.sample(HELD, seed)
     return replace(data, train=train, validation=held, test=replace(held, name="test"))
 
 

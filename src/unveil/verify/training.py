@@ -127,7 +127,7 @@ def lost(subject: Subject) -> list[Gap]:
     made = trainer(subject, data, found.config)
     bad = made.feed.positions(1)[:1]
     made.prepare()
-    made.feed.split.values[bad] = torch.nan
+    made.feed.split.values[:][bad] = torch.nan
     made.advance()
     before = {name: value.clone() for name, value in _kept(made.state.tensors()).items()}
     made.advance()

@@ -2,73 +2,52 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.arrays import HELD_OUT
-from unveil.data.dataset import Dataset, Split, carve
-from unveil.data.images.decode import BadImageError, Fit, Frame, Header, decode, header
-from unveil.data.images.scan import Listing, scan
-from unveil.data.reading import Binarise, Gray, Plain, Reading
+from unveil.data.dataset import Dataset, Split
+from unveil.data.images.how import USUAL, How, classes_said, notes
+from unveil.data.images.reading import reading_of_images
+from unveil.data.images.scan import scan
+from unveil.data.images.survey import stored, survey
 from unveil.data.space import Measure, Space
+from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError
-from unveil.hardware import free_memory
-
-GIVEN = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"} | {
-    "test": "test",
-    "testing": "test",
-}
-"""Names of folders at the top that are taken for splits."""
-SIDE = 32
-"""Of images of many sizes, where no size is asked for."""
-COMMON = 0.9
-"""Share of the images that must have one size for it to be taken for that of all."""
-TWO_TONE = 0.9
-"""Share of gray pixels that must lie near black or white for them to be read as binary."""
-MEMORY = 0.5
-"""Share of the memory that decoded images may fill."""
-SHOWN = 3
-"""Bad files that a message names."""
-WORKERS = 4
-"""Threads that decode; decoders let go of the interpreter's lock."""
-
-BadFiles = Literal["skip", "stop"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class How:
-    """How a folder is read, as it was asked for or, once it was read, as it turned out.
+class Files:
+    """Image files, by number: a shelf.
 
     Attributes:
-        size: (height, width); None for that of the images if they share one, else 32 x 32.
-        channels: 1 or 3; None for 1 where no image has colour.
-        fit: how images of another shape are brought to it.
-        bad_files: 'skip' leaves them out and says so, 'stop' refuses the folder.
+        root: the folder that holds them.
+        paths: their paths below it.
     """
 
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    fit: Fit = "crop"
-    bad_files: BadFiles = "skip"
+    root: Path
+    paths: Sequence[Path]
 
-    def __post_init__(self) -> None:
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise DataError(f"images cannot have size {self.size}; give height and width, at least 1 each")
-        if self.channels not in (None, 1, 3):
-            raise DataError(f"images cannot have {self.channels} channels; give 1 for gray or 3 for colour")
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def blob(self, place: int) -> Path:
+        """The file."""
+        return self.root / self.paths[place]
+
+    def name(self, place: int) -> str:
+        """Its path below the folder."""
+        return str(self.paths[place])
+
+    def blocks(self, places: np.ndarray) -> None:
+        """Each file lies by itself."""
 
 
-def from_folder(root: Path, measure: Measure | None = None, how: How = How()) -> Dataset:
+def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) -> Dataset:
     """A dataset from a folder of images.
 
     Sub-folders are classes, numbered in the order of their names, where every image lies in one. Folders named train, test
@@ -82,105 +61,30 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = How()) ->
         how: sizes, colours, and what to do about files that are no images.
 
     Raises:
-        DataError: no folder, no images in it, more than fit into memory, or bad files where these are to stop it.
+        DataError: no folder, no images in it, or bad files where these are to stop it.
     """
     found = scan(root)
-    heads, bad = _headers(found)
-    bad = {**dict(found.bad), **bad}
-    _settle(bad, how, root, len(found.files))
-    if not heads:
-        raise DataError(f"{root} holds no images that can be read; they end in .png, .jpg, .webp, .tif, ...")
-    frame = _frame(list(heads.values()), how)
-    _check_memory(len(heads), frame, root)
-    values, kept, worse = _decoded(root, list(heads), frame)
-    bad |= worse
-    _settle(bad, how, root, len(found.files))
+    if not found.files and not found.bad:
+        raise DataError(f"{root} holds no images; they end in .png, .jpg, ..., or lie in .tar or .parquet files")
+    shelf = Files(root, found.files)
+    seen = survey(shelf, how, str(root), {str(path): reason for path, reason in found.bad}, keep=True)
+    kept = [found.files[place] for place in seen.kept.tolist()]
     names, labels = _classes(kept)
-    reading = _reading(values, measure, root)
-    whole = Split("all", values, labels, torch.arange(len(values)), reading)
-    train, validation, test = _splits(whole, kept)
-    space = Space(tuple(values.shape[1:]), reading.measure)
+    reading = reading_of_images(seen.frame.channels, seen.near, measure, str(root))
+    values = stored(shelf, seen, str(root))
+    train, validation, test = parted(Split("all", values, labels, torch.arange(len(values)), reading), _given(kept))
+    about = [classes_said(names, "sub-folder")] if names else []
     return Dataset(
         str(root),
-        space,
+        Space(tuple(values.shape[1:]), reading.measure),
         train,
         validation,
         test,
         classes=names,
-        options={"size": list(frame.size), "channels": frame.channels, "fit": frame.fit, "bad_files": how.bad_files},
-        notes=tuple(_notes(heads, frame, found, bad, names)),
-        bad=tuple(sorted((str(path), reason) for path, reason in bad.items())),
+        options=how.options(seen.frame),
+        notes=(*about, *notes(seen.heads, seen.frame, found.others, seen.bad)),
+        bad=tuple(sorted(seen.bad.items())),
     )
-
-
-def _headers(found: Listing) -> tuple[dict[Path, Header], dict[Path, str]]:
-    heads, bad = {}, {}
-    for path, seen in _each(found.files, lambda path: header(found.root / path)):
-        if isinstance(seen, Header):
-            heads[path] = seen
-        else:
-            bad[path] = _why(seen)
-    return heads, bad
-
-
-def _each(paths: Sequence[Path], look: Callable[[Path], T]) -> Iterator[tuple[Path, T | BadImageError]]:
-    """What `look` finds of each path in their order, or the BadImageError that it raises."""
-
-    def tried(path: Path) -> T | BadImageError:
-        try:
-            return look(path)
-        except BadImageError as error:
-            return error
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        yield from zip(paths, pool.map(tried, paths), strict=True)
-
-
-def _why(error: BadImageError) -> str:
-    return str(error).split(": ", 1)[-1]
-
-
-def _settle(bad: dict[Path, str], how: How, root: Path, total: int) -> None:
-    if bad and how.bad_files == "stop":
-        named = "; ".join(f"{path}: {reason}" for path, reason in sorted(bad.items())[:SHOWN])
-        raise DataError(
-            f"{root} holds {len(bad):,} bad files of {total:,}: {named}; mend them, or leave them out with bad files 'skip'"
-        )
-
-
-def _frame(heads: list[Header], how: How) -> Frame:
-    size = how.size
-    if size is None:
-        often, count = Counter(head.size for head in heads).most_common(1)[0]
-        size = often if count >= COMMON * len(heads) else (SIDE, SIDE)
-    channels = how.channels or (1 if all(head.gray for head in heads) else 3)
-    return Frame(size, channels, how.fit)
-
-
-def _check_memory(count: int, frame: Frame, root: Path) -> None:
-    needed = count * frame.channels * frame.size[0] * frame.size[1]
-    free = free_memory()
-    if free is not None and needed > MEMORY * free:
-        raise DataError(
-            f"{root}: {count:,} images of {frame.channels} x {frame.size[0]} x {frame.size[1]} are {needed / 2**30:.1f} "
-            f"GB, and {free / 2**30:.1f} are free; ask for a smaller size"
-        )
-
-
-def _decoded(root: Path, paths: list[Path], frame: Frame) -> tuple[Tensor, list[Path], dict[Path, str]]:
-    """Values (N, C, H, W), the paths they are of, and what turned out to be damaged."""
-    values = np.empty((len(paths), frame.channels, *frame.size), dtype=np.uint8)
-    kept: list[Path] = []
-    bad: dict[Path, str] = {}
-    for path, seen in _each(paths, lambda path: decode(root / path, frame)):
-        if isinstance(seen, BadImageError):
-            bad[path] = _why(seen)
-        else:
-            values[len(kept)] = seen
-            kept.append(path)
-    if not kept:
-        raise DataError(f"{root} holds no images that can be decoded; `unveil inspect {root}` says why")
-    return torch.from_numpy(values[: len(kept)]), kept, bad
 
 
 def _place(path: Path) -> tuple[str | None, tuple[str, ...]]:
@@ -201,52 +105,9 @@ def _classes(paths: list[Path]) -> tuple[tuple[str, ...], Tensor | None]:
     return tuple(names), torch.tensor([number[parts[0]] for parts in inside])
 
 
-def _splits(whole: Split, paths: list[Path]) -> Iterator[Split]:
-    """Train, validation and test."""
+def _given(paths: list[Path]) -> dict[str, Tensor]:
+    """Positions of the images of each split that folders at the top name; nothing where some lie in none of them."""
     said = [_place(path)[0] for path in paths]
-    rows: dict[str, Tensor] = {}
-    if {"train", "test"} & set(said) and None not in said:
-        rows = {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}
-    rest = rows.get("train", torch.arange(len(whole)) if not rows else torch.tensor([], dtype=torch.int64))
-    missing = [name for name in ("validation", "test") if name not in rows]
-    parts = carve(len(rest), *HELD_OUT[: len(missing)]) if missing else (torch.arange(len(rest)),)
-    for name, part in zip([*missing, "train"], parts, strict=True):
-        rows[name] = rest[part]
-    for name in ("train", "validation", "test"):
-        yield replace(whole.subset(rows[name]), name=name)
-
-
-def _reading(values: Tensor, measure: Measure | None, root: Path) -> Reading:
-    if measure is None:
-        some = values[:: max(1, len(values) // 500)]
-        near = ((some < 26) | (some > 229)).float().mean()
-        measure = "binary" if values.shape[1] == 1 and near > TWO_TONE else "levels"
-    readings: dict[str, Reading] = {"binary": Binarise(), "unit": Gray(), "levels": Plain("levels")}
-    if measure not in readings:
-        raise DataError(f"{root} holds images, which are read as 'binary', 'unit' or 'levels', not as {measure!r}")
-    return readings[measure]
-
-
-def _notes(
-    heads: dict[Path, Header], frame: Frame, found: Listing, bad: dict[Path, str], names: tuple[str, ...]
-) -> Iterator[str]:
-    sizes = [head.size for head in heads.values()]
-    height, width = frame.size
-    if other := sum(size != frame.size for size in sizes):
-        ways = {"crop": "cropped and resized", "pad": "resized and padded", "stretch": "stretched"}
-        typical = f"{median(size[0] for size in sizes):.0f} x {median(size[1] for size in sizes):.0f}"
-        yield (
-            f"another size than {height} x {width}: {other:,} of {len(sizes):,} images (typically {typical}), "
-            f"{ways[frame.fit]} to it; --size and --fit change that"
-        )
-    if coloured := sum(not head.gray for head in heads.values()) if frame.channels == 1 else 0:
-        yield f"colour read as gray, as was asked for: {coloured:,} images"
-    if moving := sum(head.frames > 1 for head in heads.values()):
-        yield f"several frames: {moving:,} files, of which the first frame is taken"
-    if names:
-        yield f"{len(names)} classes by sub-folder: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-    if found.others:
-        yield f"left alone, since their names are of other kinds: {found.others:,} files"
-    if bad:
-        named = "; ".join(f"{path}: {reason}" for path, reason in sorted(bad.items())[:SHOWN])
-        yield f"bad files, left out: {len(bad):,} ({named}{'; ...' if len(bad) > SHOWN else ''})"
+    if None in said or not {"train", "test"} & set(said):
+        return {}
+    return {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}

@@ -20,7 +20,7 @@ class Listing:
 
     Attributes:
         root: the folder.
-        files: paths of images below it, relative, sorted.
+        files: paths of what was sought below it, relative, sorted.
         bad: what cannot be read, relative, with the reason.
         others: how many files have names of other kinds.
     """
@@ -31,8 +31,11 @@ class Listing:
     others: int
 
 
-def scan(root: Path) -> Listing:
-    """Walk a folder. Links are followed, what is met twice by them is taken once, and no pipe or device is opened."""
+def scan(root: Path, endings: tuple[str, ...] = ENDINGS) -> Listing:
+    """Walk a folder for files with these endings.
+
+    Links are followed, what is met twice by them is taken once, and no pipe or device is opened.
+    """
     files: dict[Path, Identity] = {}
     links: dict[Path, Identity] = {}
     bad: list[tuple[Path, str]] = []
@@ -55,7 +58,7 @@ def scan(root: Path) -> Listing:
                 if _identity(facts) not in entered:  # a loop of links ends here
                     entered.add(_identity(facts))
                     waiting.append(here)
-            elif here.suffix.lower() not in ENDINGS:
+            elif here.suffix.lower() not in endings:
                 others += 1
             elif not stat.S_ISREG(facts.st_mode):
                 bad.append((here, "it is no regular file"))

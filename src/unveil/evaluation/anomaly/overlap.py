@@ -73,4 +73,4 @@ def _more(count: int, n: int, usual: Figure) -> bool:
 
 
 def _rows(split: Split) -> list[bytes]:
-    return [row.tobytes() for row in split.values.flatten(1).numpy()]
+    return [row.tobytes() for row in split.values[:].flatten(1).numpy()]

@@ -233,10 +233,10 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
     if count < FEWEST:
         raise SettingError(f"{count} examples are too few to tell what is near; give at least {FEWEST}")
     x = drawn(model, data.train.sample(count, seed), seed)
-    held, train = read_alike(apart.sample(count, seed), x), read_alike(data.train, x)
+    held, train = read_alike(apart.sample(count, seed), x), read_alike(data.train.in_memory(), x)
     known, other = train.fixed(seed), held.fixed(seed)
     # one binarised image has two readings where it is stored twice: what is stored says which are the same
-    kept = chances.distinct(train.values)
+    kept = chances.distinct(train.values[:])
     (squares, places), (held_squares, _) = nearest(x, known[kept]), nearest(other, known[kept])
     places, exact = kept[places], [int((found[:, 0] == 0).sum()) for found in (squares, held_squares)]
     among, held_among = nearest_other(x), nearest_other(other)

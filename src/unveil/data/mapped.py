@@ -1,0 +1,83 @@
+"""Arrays that stay in their file: the operating system reads the pages that are asked for, and forgets them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.data.store import Blocks, Store, chunks
+from unveil.errors import DataError
+from unveil.hardware import exceeds
+
+SHARE = 0.25
+"""Of the memory: a larger file is mapped, a smaller one read."""
+
+
+@dataclass(frozen=True)
+class File:
+    """How a .npy file is read.
+
+    Attributes:
+        mapped: leave it on the disk and read rows when they are asked for, as is done with files of more than a quarter of
+            the memory. This decides nothing but speed and memory.
+    """
+
+    mapped: bool = False
+
+
+class Mapped:
+    """The rows of a mapped array.
+
+    Args:
+        array: (N, *) in a file.
+        name: what messages call it.
+    """
+
+    blocks: Blocks | None = None
+    hashes: Tensor | None = None
+
+    def __init__(self, array: np.ndarray, name: str) -> None:
+        self.array, self.name = array, name
+        self.bytes = array.dtype == np.uint8
+        self.dtype = torch.uint8 if self.bytes else torch.float32
+        self.event_shape = (1, *array.shape[1:]) if self.bytes and array.ndim == 3 else array.shape[1:]
+
+    def read(self, places: Tensor) -> Tensor:
+        """(n, *event) rows, bytes as they are and other numbers as floats."""
+        rows = np.asarray(self.array[places.numpy()])
+        with np.errstate(over="ignore"):
+            rows = rows if self.bytes else rows.astype(np.float32)
+        return torch.from_numpy(rows).reshape(len(places), *self.event_shape)
+
+
+def rows_of(array: np.ndarray, name: str, whole: bool = False) -> Store:
+    """A store of the rows of a mapped array, which holds what `as_values` takes, read once to see that it is finite.
+
+    Args:
+        array: what `np.load(path, mmap_mode="r")` gives.
+        name: what messages call it.
+        whole: whether integers other than bytes are taken, as floats.
+
+    Raises:
+        DataError: no rows, a type that is neither bytes nor floats, or an entry that is not finite.
+    """
+    if array.ndim < 2 or array.size == 0:
+        raise DataError(f"{name} has shape {array.shape}; give one example per row, (N, ...), and at least one")
+    kind = array.dtype.kind
+    if not (kind == "f" or array.dtype == np.uint8 or (whole and kind in "iu")):
+        raise DataError(
+            f"{name} has type {array.dtype}; give bytes (uint8) for images, floats for real data, or measure='count'"
+        )
+    rows = Store(Mapped(array, name), torch.arange(len(array)))
+    if kind == "f" and (bad := sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in chunks(rows))):
+        raise DataError(f"{name} has {bad} of {len(rows)} rows with entries that are not finite; remove or fill them")
+    return rows
+
+
+def is_large(path: Path) -> bool:
+    """Whether a file is too large to be read whole."""
+    return path.is_file() and exceeds(path.stat().st_size, SHARE)
