@@ -88,7 +88,7 @@ def train(
     device = device_for(config.device)
     with threads(config.threads):
         model, objective = choice.compose(config.seed)
-        check(model, data)
+        check(model, data, objective)
         _check_names(model, objective)
         precision = resolve(config.precision, device)
         manifest = _manifest(name, model, objective, data, config, precision)

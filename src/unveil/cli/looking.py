@@ -44,7 +44,7 @@ def _table(data: Dataset) -> list[tuple[str, str]]:
 
     rows = [(f"{name} split", _said(data, data.split(name))) for name in data.splits]
     rows.append(("space", str(data.space)))
-    rows.append(("likelihood", type(likelihood_of(data.space)).__name__))
+    rows.append(("likelihood", type(likelihood_of(data)).__name__))
     rows.append(("recipe", default_recipe(data.name)))
     rows.append(("fingerprint", data.fingerprint[:12]))
     return rows

@@ -58,7 +58,7 @@ def column(text: str) -> Column:
 
 
 def check_columns(values: Tensor, columns: Sequence[str], name: str) -> None:
-    """See that every entry of `values` (N, D) is one that its column admits.
+    """See that every entry of `values` (N, D) is one that its column admits, or NaN.
 
     Raises:
         DataError: another number of columns, or entries that a column does not admit.
@@ -70,5 +70,6 @@ def check_columns(values: Tensor, columns: Sequence[str], name: str) -> None:
     for place, text in enumerate(columns):
         one = column(text)
         admits, words = ADMITTED[one.kind]
-        if wrong := int((~admits(values[:, place], one.classes)).sum()):
+        known = values[:, place][~values[:, place].isnan()]
+        if wrong := int((~admits(known, one.classes)).sum()):
             raise DataError(f"{name} has {wrong} entries in column {place} that are not {text}: {words}")

@@ -27,7 +27,7 @@ class Split:
 
     Attributes:
         name: 'train', 'validation' or 'test'.
-        values: (N, *event) stored values: bytes for images, floats for real data.
+        values: (N, *event) stored values: bytes for images, floats for real data; NaN where a table has a gap.
         labels: (N,) int64 or None.
         rows: (N,) int64, each example's row in its source.
         reading: how stored values become x.
@@ -72,9 +72,17 @@ class Split:
         return self if self.labelled is None else replace(self, labelled=torch.zeros_like(self.labelled))
 
     def mean(self) -> Tensor:
-        """(*event) the mean of x over all rows, float32."""
-        chunks = self.values.split(10_000)
-        return torch.stack([self.reading.mean(chunk).sum(0).double() for chunk in chunks]).sum(0).div(len(self)).float()
+        """(*event) the mean of x over all rows in which it is known, float32; 0 where it is in none."""
+        read = [self.reading.mean(chunk) for chunk in self.values.split(10_000)]
+        if not self.gaps:
+            return torch.stack([x.sum(0).double() for x in read]).sum(0).div(len(self)).float()
+        total, count = (torch.stack(parts).sum(0) for parts in zip(*map(_known, read), strict=True))
+        return total.div(count.clamp(min=1)).float()
+
+    @cached_property
+    def gaps(self) -> bool:
+        """Whether it is a table in which something is unknown: such entries are NaN."""
+        return self.reading.measure == "columns" and bool(self.values.isnan().any())
 
     def to(self, device: torch.device) -> Split:
         """The same rows with all that a batch is made of on `device`."""
@@ -113,6 +121,11 @@ class Split:
                 hash.update(f"{tuple(tensor.shape)} {tensor.dtype};".encode())
                 hash.update(tensor.contiguous().numpy().reshape(-1).view("uint8").data)
         return hash.digest()
+
+
+def _known(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over rows of what is known of x, and in how many that is."""
+    return x.double().nansum(0), (~x.isnan()).sum(0)
 
 
 def pick(column: Tensor | None, rows: Tensor) -> Tensor | None:
