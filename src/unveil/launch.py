@@ -187,6 +187,7 @@ def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: T
             "shape": list(data.space.shape),
             "levels": data.space.levels,
             "options": dict(data.options),
+            "columns": [asdict(field) for field in data.columns],
             "class_names": list(data.classes),
             "fingerprint": data.fingerprint,
             "rows": {split: len(data.split(split)) for split in data.splits},

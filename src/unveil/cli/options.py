@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from unveil.data.images.folder import How
+from unveil.data.tables.table import How as TableHow
 from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
@@ -21,7 +22,8 @@ class Train:
     """Train a model on DATA and leave a run folder with the model and its pictures.
 
     Attributes:
-        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, or a folder of images.
+        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, a table (.csv, .tsv, .parquet), or a folder of
+            images.
         recipe: a name from `unveil recipes`; without it, the one named like the data, else vae.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
@@ -29,6 +31,7 @@ class Train:
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
         images: how a folder of images is read.
+        table: how a table is read.
         training: how to train.
         model: the recipe's own arguments.
     """
@@ -41,6 +44,7 @@ class Train:
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
     images: OmitArgPrefixes[How] = field(default_factory=How)
+    table: OmitArgPrefixes[TableHow] = field(default_factory=TableHow)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
 
@@ -55,6 +59,7 @@ class Inspect:
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
         images: how a folder of images is read.
+        table: how a table is read.
     """
 
     data: Positional[Annotated[str, arg(metavar="DATA")]]
@@ -62,6 +67,7 @@ class Inspect:
     data_dir: Path | None = None
     measure: Literal["binary", "unit", "levels", "real", "count"] | None = None
     images: OmitArgPrefixes[How] = field(default_factory=How)
+    table: OmitArgPrefixes[TableHow] = field(default_factory=TableHow)
 
 
 @dataclass(frozen=True)
@@ -88,16 +94,17 @@ class Sample:
         n: how many.
         seed: the same seed gives the same samples; without it, fresh ones.
         mean: give E[x|z], which is smoother to look at, instead of x.
-        out: a .png sheet, a .npy array, or a folder for one .png each.
-        label: which class, where the model is conditioned on labels.
+        out: of images a .png sheet, or a folder for one .png each; of a table a .csv or .parquet file; a .npy array of any
+            x. Without it, samples.png, samples.csv, or samples.npy where x are neither.
+        label: which class, by its name or number, where the model is conditioned on labels.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
     n: Annotated[int, arg(aliases=["-n"])] = 64
     seed: int | None = None
     mean: bool = False
-    label: int | None = None
-    out: Path = Path("samples.png")
+    label: str | None = None
+    out: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.columns import check_columns
-from unveil.data.dataset import Dataset, Split, carve
+from unveil.data.columns import Field, check_columns
+from unveil.data.dataset import Dataset, Split
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
+from unveil.data.splits import divided
 from unveil.errors import DataError, unknown
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,6 @@ DARK = 64
 """Images whose brightest byte is below this one are probably stored on another scale."""
 LARGEST = 2**24
 """The largest count: float32 holds no larger whole number exactly."""
-HELD_OUT = (0.1, 0.1)
-"""Shares of the rows that become validation and test where the source does not say."""
 
 
 def reading_for(values: Tensor, measure: Measure | None, name: str, levels: int | None = None) -> Reading:
@@ -183,16 +181,12 @@ def from_arrays(
         stored = stored.float()
         check_columns(stored, columns, name)
     reading = reading_for(stored, measure, name, levels) if columns is None else Plain("columns")
-    validation, test, train = carve(len(stored), *HELD_OUT)
     whole = Split("all", stored, marks, torch.arange(len(stored)), reading, factors=known)
-
-    def part(split: str, rows: Tensor) -> Split:
-        return replace(whole.subset(rows), name=split)
-
+    parts = divided(whole, [None])
     space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
-    parts = (part("train", train), part("validation", validation), part("test", test))
     options = {} if levels is None else {"levels": levels}
-    return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered), options=options)
+    named = tuple(Field(f"column {place}", kind) for place, kind in enumerate(columns or ()))
+    return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered), columns=named, options=options)
 
 
 def from_file(path: Path, measure: Measure | None = None, levels: int | None = None) -> Dataset:

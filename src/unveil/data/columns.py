@@ -24,6 +24,21 @@ class Column:
     classes: int = 0
 
 
+@dataclass(frozen=True)
+class Field:
+    """A column by its name.
+
+    Attributes:
+        name: as its source calls it.
+        kind: as `column` reads it: 'real', 'positive', 'count', 'ordinal:5' or 'categorical:3'.
+        words: what the classes 0, 1, 2, ... are called; empty where they have no names.
+    """
+
+    name: str
+    kind: str
+    words: tuple[str, ...] = ()
+
+
 def _whole(x: Tensor, most: float) -> Tensor:
     return (x == x.round()) & (x >= 0) & (x <= most)
 

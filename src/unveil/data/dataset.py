@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unveil.data.batch import Batch
+from unveil.data.columns import Field
 from unveil.data.reading import Reading
 from unveil.data.space import Space
 from unveil.errors import DataError
@@ -148,6 +149,7 @@ class Dataset:
         factors: names of the columns of each split's factors; empty where these are not known.
         ordered: which of them have values in order, as sizes do; the values of the others are classes.
         classes: names of the labels 0, 1, 2, ...; empty where they have none.
+        columns: of a table, each with its name; empty for other data.
         options: what to give `unveil.load` beside the name, so that other data are read in the same way.
         notes: what a person should know of how they were read.
         bad: what was left out, each with the reason.
@@ -163,6 +165,7 @@ class Dataset:
     factors: tuple[str, ...] = ()
     ordered: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    columns: tuple[Field, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     bad: tuple[tuple[str, str], ...] = ()

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Literal, TypeVar
@@ -15,19 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.arrays import HELD_OUT
-from unveil.data.dataset import Dataset, Split, carve
+from unveil.data.dataset import Dataset, Split
 from unveil.data.images.decode import BadImageError, Fit, Frame, Header, decode, header
 from unveil.data.images.scan import Listing, scan
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import Measure, Space
+from unveil.data.splits import GIVEN, divided
 from unveil.errors import DataError
 
-GIVEN = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"} | {
-    "test": "test",
-    "testing": "test",
-}
-"""Names of folders at the top that are taken for splits."""
 SIDE = 32
 """Of images of many sizes, where no size is asked for."""
 COMMON = 0.9
@@ -98,7 +93,7 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = How()) ->
     names, labels = _classes(kept)
     reading = _reading(values, measure, root)
     whole = Split("all", values, labels, torch.arange(len(values)), reading)
-    train, validation, test = _splits(whole, kept)
+    train, validation, test = divided(whole, [_place(path)[0] for path in kept])
     space = Space(tuple(values.shape[1:]), reading.measure)
     return Dataset(
         str(root),
@@ -207,21 +202,6 @@ def _classes(paths: list[Path]) -> tuple[tuple[str, ...], Tensor | None]:
         return (), None
     number = {name: place for place, name in enumerate(names)}
     return tuple(names), torch.tensor([number[parts[0]] for parts in inside])
-
-
-def _splits(whole: Split, paths: list[Path]) -> Iterator[Split]:
-    """Train, validation and test."""
-    said = [_place(path)[0] for path in paths]
-    rows: dict[str, Tensor] = {}
-    if {"train", "test"} & set(said) and None not in said:
-        rows = {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}
-    rest = rows.get("train", torch.arange(len(whole)) if not rows else torch.tensor([], dtype=torch.int64))
-    missing = [name for name in ("validation", "test") if name not in rows]
-    parts = carve(len(rest), *HELD_OUT[: len(missing)]) if missing else (torch.arange(len(rest)),)
-    for name, part in zip([*missing, "train"], parts, strict=True):
-        rows[name] = rest[part]
-    for name in ("train", "validation", "test"):
-        yield replace(whole.subset(rows[name]), name=name)
 
 
 def _reading(values: Tensor, measure: Measure | None, root: Path) -> Reading:
