@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases.likelihoods import KINDS, numbers
 from torch import nn
-from torch.distributions import MultivariateNormal
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 import unveil
 from unveil.data import Feed, LinearGaussian, from_arrays
@@ -15,6 +15,7 @@ from unveil.evaluation import evaluate
 from unveil.evaluation.anomaly.surprise import surprise
 from unveil.evaluation.likelihood.annealed import annealed
 from unveil.evaluation.likelihood.quadrature import quadrature
+from unveil.generation import impute
 from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.objectives import Distortion, Rate, Term
@@ -318,3 +319,56 @@ def test_surprise_is_of_what_is_known(split):
     gaps = split.values.isnan()
     assert found.cost[gaps].abs().max() == found.expected[gaps].abs().max() == 0
     assert (found.cost[~gaps] != 0).all()
+
+
+def test_gaps_are_filled_by_the_closed_form_conditional_mean(split):
+    """The error of a mean over 20,000 draws, of which half are effective, is about 1 % of what is uncertain."""
+    found = impute(linear(split.values, 1.3), split, samples=20_000)
+    mean, covariance = TRUTH.marginal.mean, TRUTH.marginal.covariance_matrix
+    apart = []
+    for row, filled in zip(split.values, found.x, strict=True):
+        seen = ~row.isnan()
+        assert torch.equal(filled[seen], row[seen])
+        gain = covariance[~seen][:, seen] @ torch.linalg.inv(covariance[seen][:, seen])
+        apart.append(filled[~seen] - mean[~seen] - gain @ (row[seen].double() - mean[seen]))
+    assert torch.cat(apart).abs().max() < 0.06
+    assert torch.cat(apart).abs().mean() < 0.015
+    assert (found.ess > 1_000).all()
+    again = impute(linear(split.values, 1.3), split, samples=20_000)
+    assert torch.equal(found.x, again.x)
+
+
+def test_a_categorical_gap_is_filled_by_the_class_that_is_most_probable_over_all_draws():
+    """p(c|z) is peaked at 0 or at 2, by the sign of z, and next to that at 1: the mean of the modes would say 1."""
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Parameter(torch.zeros(()))
+
+        def forward(self, z):
+            high = (z > -0.3).float()
+            return torch.cat([torch.zeros(len(z), 2), 4 * (1 - high), 0 * high, 4 * high], 1)
+
+    class Prior(Part):
+        def forward(self, given=None, context=None, leading=1):
+            return Independent(Normal(torch.zeros(len(given), 1), torch.ones(len(given), 1)), 1)
+
+    head = Columns(["real", "categorical:3"])
+    model = VAE(Standard(1), Prior(), Net(Two(), head))
+    data = from_arrays(torch.tensor([[0.5, GAP], [0.5, 1.0], [GAP, 0.0]] * 4), columns=head.kinds)
+    found = impute(model, data.whole(), samples=500)
+    assert found.x[:3, 1].tolist() == [2, 1, 0]
+    assert found.x[2, 0].abs() < 1e-5
+    with pytest.raises(SettingError, match="at least 1"):
+        impute(model, data.whole(), samples=0)
+
+
+def test_what_has_no_weights_or_no_columns_fills_no_gaps(tiny):
+    data = table(holes(TRUTH.sample(100)))
+    model, _ = recipe("aae").given(latent=2, hidden=(4,)).compose(data)
+    with pytest.raises(SettingError, match="no weights to fill gaps by"):
+        impute(model, data.whole())
+    model, _ = recipe("vae").given(latent=2, hidden=(4,)).compose(tiny)
+    with pytest.raises(SettingError, match="in tables alone"):
+        impute(model, tiny.whole())

@@ -99,6 +99,37 @@ def test_a_run_is_evaluated_and_scored_on_its_own_table_and_on_another(trained, 
     assert error.count("\n") == 1
 
 
+def test_impute_fills_gaps_and_leaves_the_rest_as_it_was(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    out = said(["impute", "run", "--out", "filled.csv", "--samples", 50], capsys)
+    before, after = read(trained / "people.csv"), read(trained / "filled.csv")
+    lost = [row["income"] == "" for row in before]
+    assert f"{sum(lost)} cells in {sum(lost)} of 300 rows filled in filled.csv" in out
+    assert all(
+        one == other or (gone and name == "income")
+        for row, filled, gone in zip(before, after, lost, strict=True)
+        for (name, one), other in zip(row.items(), filled.values(), strict=True)
+    )
+    guesses = np.array([float(row["income"]) for row, gone in zip(after, lost, strict=True) if gone])
+    ages = np.array([float(row["age"]) for row, gone in zip(after, lost, strict=True) if gone])
+    assert np.corrcoef(guesses, ages)[0, 1] > 0.5
+    (trained / "two.csv").write_text(
+        "city,sex,note,income,age,kids\n?,m,keep,,60.5,2\nOslo,f,,50000.25,,1\nRome,f,,3,3,3\n"
+    )
+    said(["impute", "run", "two.csv", "--out", "two.filled.csv"], capsys)
+    rows = read(trained / "two.filled.csv")
+    assert [row["note"] for row in rows] == ["keep", "", ""]
+    assert rows[0]["city"] in ("Rome", "Oslo")
+    assert rows[1]["income"] == "50000.25"
+    parquet = pytest.importorskip("pyarrow.parquet")
+    said(["impute", "run", "two.csv", "--out", "two.parquet"], capsys)
+    columns = parquet.read_table("two.parquet").to_pydict()
+    assert columns["income"][1] == 50000.25
+    assert columns["note"] == ["keep", None, None]
+    np.save("x.npy", np.zeros((20, 5), "f4"))
+    assert said(["impute", "run", "x.npy"], capsys, 2).count("\n") == 1
+
+
 def test_conditional_models_are_asked_by_the_names_of_classes(room, capsys, monkeypatch):
     monkeypatch.chdir(room)
     call = ["train", "people.csv", "--recipe", "cvae", "--label", "city", "--epochs", "1", "--latent", "2", "--out", "c"]

@@ -24,7 +24,7 @@ class Train:
     Attributes:
         data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, a table (.csv, .tsv, .parquet), or a folder of
             images.
-        recipe: a name from `unveil recipes`; without it, the one named like the data, else vae.
+        recipe: a name from `unveil recipes`; without it, the one named like the data, table for a table, else vae.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
@@ -145,6 +145,25 @@ class Reconstruct:
     n: Annotated[int, arg(aliases=["-n"])] = 40
     split: Split = "test"
     data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Impute:
+    """Write a table again with its gaps filled: by E[x|what is known of the row], or the most probable class.
+
+    Attributes:
+        run: the run folder of a table.
+        data: which table; without it, the one that the run was trained on.
+        out: a .csv or .parquet file. What is known, and columns that the model does not read, stay as they are.
+        samples: K, draws of z for each row.
+        seed: of the draws.
+    """
+
+    run: Positional[Annotated[Path, arg(metavar="RUN")]]
+    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    out: Path = Path("filled.csv")
+    samples: int = 1_000
+    seed: int = 0
 
 
 @dataclass(frozen=True)

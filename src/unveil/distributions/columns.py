@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from unveil.distributions.counts import ROOT
+from unveil.distributions.levels import LevelCategorical
 
 CEILING = 80.0
 """Exponents above this one overflow float32."""
@@ -145,6 +146,17 @@ class TypedColumns(Distribution):
     def mean(self) -> Tensor:
         """(*batch, D) E[x]; of a categorical column the most probable class."""
         return self._arranged([centre(group) for group, centre in zip(self.groups, self.centres, strict=True)])
+
+    def chances(self) -> dict[int, Tensor]:
+        """(*batch, C) the probability of each class, for the categorical columns by their places."""
+        found: dict[int, Tensor] = {}
+        start = 0
+        for group in self.groups:
+            places = self.order[start : start + group.batch_shape[-1]].tolist()
+            start += len(places)
+            if isinstance(group, LevelCategorical):
+                found |= {place: group.log_probs[..., number, :].exp() for number, place in enumerate(places)}
+        return found
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """(*sample_shape, *batch, D)."""

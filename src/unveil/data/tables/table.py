@@ -76,6 +76,11 @@ class Known:
     classes: tuple[str, ...]
 
 
+def read(path: Path, drop: Sequence[str] = ()) -> list[Cells]:
+    """The columns of a file as text, but those in `drop`."""
+    return READERS[path.suffix.lower()](path, drop)
+
+
 def from_table(path: Path, measure: Measure | None = None, how: How = How(), known: Known | None = None) -> Dataset:
     """A dataset of typed columns from a `.csv`, `.tsv` or `.parquet` file.
 
@@ -97,7 +102,7 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
         there = "is a folder; name a file in it" if path.is_dir() else "is not there; check the name"
         raise DataError(f"the table {path} {there}")
     drop = (how.drop,) if isinstance(how.drop, str) else tuple(how.drop)
-    table = {cells.name: cells for cells in READERS[path.suffix.lower()](path, drop)}
+    table = {cells.name: cells for cells in read(path, drop)}
     if known is None:
         for name in (*how.kinds(), *filter(None, (how.label, how.split))):
             if name not in table:
