@@ -8,6 +8,7 @@ import pytest
 
 import unveil
 from unveil.cli import main
+from unveil.pictures import Column, marginals
 
 N = 300
 
@@ -97,6 +98,29 @@ def test_a_run_is_evaluated_and_scored_on_its_own_table_and_on_another(trained, 
     error = said(["score", "run", "other.csv"], capsys, 2)
     assert "line 2: column 'city' holds 'Paris', which is none of its classes (Oslo, Rome)" in error
     assert error.count("\n") == 1
+
+
+def test_pictures_show_columns_of_data_and_of_samples(trained):
+    from PIL import Image
+
+    names = {path.name for path in (trained / "run" / "pictures").iterdir()}
+    assert names == {"latent_plane.png", "columns.png", "curves.png"}
+    assert np.asarray(Image.open(trained / "run" / "pictures" / "columns.png")).std() > 5
+
+
+def test_odd_columns_are_drawn_all_the_same():
+    none, ones, large = np.zeros(0), np.ones(9), np.array([1e30, -1e30, 0.5])
+    words = tuple(f"a long name {i}" for i in range(40))
+    columns = [
+        Column("no data", none, large),
+        Column("constant", ones, ones),
+        Column("large", large, large),
+        Column("classes", ones, ones * 39, words),
+        Column("no classes", none, ones, words[:2]),
+    ]
+    bars = marginals(columns, "title", "note").axes
+    assert sum(axes.get_visible() for axes in bars) == 5
+    assert len(bars[3].patches) == 12
 
 
 def test_impute_fills_gaps_and_leaves_the_rest_as_it_was(trained, capsys, monkeypatch):
