@@ -214,38 +214,47 @@ def test_complete_tables_give_the_encoder_no_places():
     assert not data.train.gaps
 
 
+def trained_nats(data):
+    """(n,) nats of test rows after a few steps by one seed."""
+    torch.manual_seed(0)
+    model, objective = recipe("vae").given(latent=2, hidden=(8,)).compose(data)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    feed = Feed(data.train, 50, 0, torch.device("cpu"))
+    for step in range(20):
+        torch.manual_seed(step)
+        loss = objective(model.draw(feed.batch(step)), model, torch.tensor(9.0)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return evaluate(model, data.test, samples=3).values["nll"].double()
+
+
 def test_another_unit_shifts_the_nats_by_its_logarithm_and_nothing_else():
     """Powers of two, so that nothing is rounded: the same seed gives the same run bit for bit."""
     x = holes(TRUTH.sample(400), 0.2)
     x[:, 4] = x[:, 4].exp()
     kinds = ["real", "real", "real", "real", "positive"]
     unit = torch.tensor([1024.0, 1.0, 2**-20, 1.0, 1.0])
-    nats = []
-    for values in (x, x * unit):
-        data = from_arrays(values, columns=kinds)
-        torch.manual_seed(0)
-        model, objective = recipe("vae").given(latent=2, hidden=(8,)).compose(data)
-        optimiser = torch.optim.Adam(model.parameters(), 1e-2)
-        feed = Feed(data.train, 50, 0, torch.device("cpu"))
-        for step in range(20):
-            torch.manual_seed(step)
-            batch = feed.batch(step)
-            loss = objective(model.draw(batch), model, torch.tensor(9.0)).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        nats.append(evaluate(model, data.test, samples=3).values["nll"].double())
+    data = from_arrays(x, columns=kinds)
+    nats = [trained_nats(one) for one in (data, from_arrays(x * unit, columns=kinds))]
     shift = (~data.test.values.isnan()).double() @ unit.double().log()
     assert (nats[1] - nats[0] - shift).abs().max() < 2e-5
     assert shift.abs().max() > 5
 
 
+def test_another_unit_of_an_array_shifts_the_nats_likewise():
+    x = TRUTH.sample(400)
+    nats = [trained_nats(from_arrays(values)) for values in (x, 1024 * x)]
+    assert (nats[1] - nats[0] - 5 * log(1024)).abs().max() < 2e-5
+
+
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e9])
-def test_a_table_of_any_unit_is_learned(scale):
-    """Independent entries of scale s cost log(s sqrt(2 pi e)) each; unscaled, the first steps would cost (x / 1)²."""
+@pytest.mark.parametrize("columns", [["real"] * 3, None])
+def test_real_numbers_of_any_unit_are_learned(scale, columns):
+    """As a table and as an array: independent entries of scale s cost log(s sqrt(2 pi e)) each, and (x / 1)² unscaled."""
     source = torch.Generator().manual_seed(0)
     x = scale * (5 + torch.randn(400, 3, generator=source))
-    data = from_arrays(x, columns=["real"] * 3)
+    data = from_arrays(x, columns=columns)
     torch.manual_seed(0)
     model, _ = recipe("vae").compose(data)
     batch = next(data.test.batches(40, 0))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import torch
@@ -79,6 +80,13 @@ class Split:
             return torch.stack([x.sum(0).double() for x in read]).sum(0).div(len(self)).float()
         total, count = (torch.stack(parts).sum(0) for parts in zip(*map(_known, read), strict=True))
         return total.div(count.clamp(min=1)).float()
+
+    def spread(self) -> float:
+        """The standard deviation of an entry of real x about its mean, pooled over entries; 1 where they are constant."""
+        mean = self.mean().double()
+        squares = [(self.reading.mean(chunk).double() - mean).square().sum(0) for chunk in self.values.split(10_000)]
+        pooled = float(torch.stack(squares).sum(0).div(len(self)).mean().sqrt())
+        return pooled if 0 < pooled < inf else 1.0
 
     @cached_property
     def gaps(self) -> bool:

@@ -24,13 +24,15 @@ class PositiveNormal(Distribution):
     Args:
         loc: (*batch) mean of log x.
         log_scale: logarithm of the standard deviation s of log x, broadcasting with `loc`.
+        unit: of log x, in which a head keeps s within bounds; it changes nothing here.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.positive
 
-    def __init__(self, loc: Tensor, log_scale: Tensor) -> None:
+    def __init__(self, loc: Tensor, log_scale: Tensor, unit: Tensor | None = None) -> None:
         self.loc, self.log_scale = torch.broadcast_tensors(loc, log_scale)
+        self.unit = unit
         self.scale = self.log_scale.exp()
         super().__init__(self.loc.shape, validate_args=False)
 

@@ -139,21 +139,23 @@ def dim_images(data: Dataset) -> Iterator[Finding]:
 
 
 def odd_scales(data: Dataset) -> Iterator[Finding]:
-    """Real entries whose scale is far from one; the columns of a table are rescaled by their likelihood."""
+    """Real entries whose scale is far from that of the others: the likelihood of an array has one for all."""
     if data.space.measure != "real" or len(data.train) < 2:
         return
-    places = torch.arange(data.space.size)
-    deviations = data.train.values.flatten(1)[:, places].double().std(0)
-    odd = (deviations > 0) & ((deviations < SCALES[0]) | (deviations > SCALES[1]))
+    deviations = data.train.values.flatten(1).double().std(0)
+    if not (deviations > 0).any():
+        return
+    middle = deviations[deviations > 0].median()
+    odd = (deviations > 0) & ((deviations < SCALES[0] * middle) | (deviations > SCALES[1] * middle))
     if odd.any():
         yield Finding(
             "doubtful",
-            f"{int(odd.sum())} of {len(places)} real entries have a scale far from one",
+            f"{int(odd.sum())} of {len(deviations)} real entries have a scale far from that of the others",
             f"standard deviations from {float(deviations[odd].min()):.3g} to {float(deviations[odd].max()):.3g} (entries "
-            f"{some(places[odd])}), over n = {len(data.train):,} training rows; likelihoods are made for {SCALES[0]:g} to "
-            f"{SCALES[1]:g}",
+            f"{some(odd.nonzero().flatten())}), over n = {len(data.train):,} training rows, where the median is "
+            f"{float(middle):.3g}; likelihoods are made for {SCALES[0]:g} to {SCALES[1]:g} of a common scale",
             "subtract each entry's training mean and divide by its training standard deviation; add the sum of the "
-            "logarithms of those deviations to -log p(x) for nats of the data as they were",
+            "logarithms of those deviations to -log p(x) for nats of the data as they were; or load them as a table",
         )
 
 

@@ -53,7 +53,7 @@ def _real(parameters: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
 
 def _positive(parameters: Tensor, loc: Tensor, scale: Tensor) -> Distribution:
     mean, log_scale = parameters.unbind(-2)
-    return PositiveNormal(loc + scale * mean, bounded(log_scale, BOUND / 2) + scale.log())
+    return PositiveNormal(loc + scale * mean, bounded(log_scale, BOUND / 2) + scale.log(), scale)
 
 
 def _ordinal(parameters: Tensor, *_: Tensor) -> Distribution:

@@ -20,7 +20,7 @@ from unveil.models import VAE, Model
 from unveil.networks import Centred, ConvDecoder, ConvEncoder, Mlp
 from unveil.objectives import Term, Warmup
 from unveil.part import Conditional, Likelihood
-from unveil.parts import Columns, Gaussian, Head, Net, Standard, Tabular, likelihood_for
+from unveil.parts import Columns, Gaussian, Head, Isotropic, Net, Standard, Tabular, likelihood_for
 from unveil.parts.tabular import width
 from unveil.training.config import Training
 
@@ -106,14 +106,16 @@ class Networks:
 
 
 def likelihood_of(data: Dataset) -> Head:
-    """The likelihood that fits data, where nothing else is asked for: that of their space, and of a table in its units."""
+    """The likelihood that fits data, where nothing else is asked for: that of their space, and in their units."""
     space = data.space
     head = likelihood_for(space.measure, len(space.shape), space.levels, space.columns)
-    return head.fit(data.train.values.float()) if isinstance(head, Columns) else head
+    if isinstance(head, Columns):
+        return head.fit(data.train.values.float())
+    return head.fit(data.train.spread()) if isinstance(head, Isotropic) else head
 
 
 def seeing(data: Dataset, network: Callable[[tuple[int, ...]], nn.Module], gain: float) -> nn.Module:
-    """A network that sees x centred at the training mean, or the columns of a table each in its own way.
+    """A network that sees x centred at the training mean and by their scale, or the columns of a table each in its own way.
 
     Args:
         data: what it is to see.
@@ -124,7 +126,8 @@ def seeing(data: Dataset, network: Callable[[tuple[int, ...]], nn.Module], gain:
     if space.measure == "columns":
         gaps = train.values.isnan().any(0).nonzero().flatten().tolist()
         return Tabular(network((width(space.columns, gaps),)), space.columns, gaps).fit(train.values.float())
-    centred = Centred(network(space.shape), space.shape, gain / space.white)
+    unit = train.spread() if space.measure == "real" else space.white
+    centred = Centred(network(space.shape), space.shape, gain / unit)
     centred.centre_at(train.mean())
     return centred
 
