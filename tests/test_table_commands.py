@@ -150,8 +150,14 @@ def test_impute_fills_gaps_and_leaves_the_rest_as_it_was(trained, capsys, monkey
     columns = parquet.read_table("two.parquet").to_pydict()
     assert columns["income"][1] == 50000.25
     assert columns["note"] == ["keep", None, None]
-    np.save("x.npy", np.zeros((20, 5), "f4"))
-    assert said(["impute", "run", "x.npy"], capsys, 2).count("\n") == 1
+    (trained / "whole.csv").write_text("city,sex,income,age,kids\nRome,m,5,60.5,2\nOslo,f,100,20,1\nOslo,f,100,20,1\n")
+    assert "0 cells in 0 of 3 rows filled" in said(["impute", "run", "whole.csv"], capsys)
+    np.save("x.npy", np.random.default_rng(0).normal(size=(20, 5)).astype("f4"))
+    assert said(["impute", "run", "x.npy"], capsys, 2) == (
+        "unveil: the run was trained on a table, and x.npy is none; give a .csv or .parquet file\n"
+    )
+    said(["train", "x.npy", "--epochs", 1, "--out", "array"], capsys)
+    assert "was not trained on a table, so it cannot read" in said(["evaluate", "array", "people.csv"], capsys, 2)
 
 
 def test_conditional_models_are_asked_by_the_names_of_classes(room, capsys, monkeypatch):

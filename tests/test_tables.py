@@ -187,3 +187,10 @@ def test_numbers_that_single_precision_cannot_tell_apart_are_left_out(tmp_path):
     assert note.startswith("column 'stamp' is left out: its numbers, around 1.7e+12")
     with pytest.raises(DataError, match="column 'stamp' cannot be real: its numbers, around"):
         unveil.load(path, columns=["stamp=real"])
+
+
+def test_the_fingerprint_tells_kinds_apart_by_their_columns(tmp_path):
+    path = of(tmp_path, a=[1, 2, 3, 4] * 9, b=[2, 1, 4, 3] * 9)
+    one, other = (unveil.load(path, columns=given) for given in (["a=real", "b=count"], ["a=count", "b=real"]))
+    assert str(one.space) == "2 columns of a table: 1 real, 1 count"
+    assert one.fingerprint != other.fingerprint

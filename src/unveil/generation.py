@@ -98,6 +98,8 @@ def impute(model: Model, split: Split, samples: int = 1_000, seed: int = 0) -> I
     if samples < 1:
         raise SettingError(f"{samples} draws cannot fill a gap; ask for at least 1")
     rows = split.values.isnan().any(1).nonzero().flatten()
+    if not len(rows):
+        return Imputed(split.values.float(), torch.full((len(split),), float(samples)))
     x, ess = split.values.float().clone(), torch.full((len(split),), float(samples))
     device, done = next(model.parameters()).device, 0
     with in_evaluation(model), torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []):

@@ -247,7 +247,8 @@ class Dataset:
         """SHA-256 over the space, every split and names of factors: the same only for the same values in the same order."""
         digests = b"".join(self.split(name).digest() for name in self.splits)
         names = f"{self.factors} {self.ordered}" if self.factors else ""  # nothing, for data that have no factors
-        return hashlib.sha256(str(self.space).encode() + digests + names.encode()).hexdigest()
+        kinds = repr(self.space.columns) if self.space.columns else ""  # in their order, which a summary does not tell
+        return hashlib.sha256((str(self.space) + kinds).encode() + digests + names.encode()).hexdigest()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{len(self.split(name)):,} {name}" for name in self.splits)

@@ -100,6 +100,8 @@ def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None
     """Data read as others were that a manifest tells of: in the same space, by the same options where they apply."""
     if isinstance(source, (str, Path)) and _is_table(path := _path(source)):
         return replace(tables.read_like(path, facts), name=str(path.absolute()))
+    if isinstance(source, (str, Path)) and facts["measure"] == "columns":
+        raise DataError(f"the run was trained on a table, and {source} is none; give a .csv or .parquet file")
     options = {name: value for name, value in facts.get("options", {}).items() if name in takes(source)}
     shape = facts.get("shape", [])
     if "size" in takes(source) and len(shape) == 3 and shape[0] in (1, 3):

@@ -204,10 +204,9 @@ def _gaps(found: _Found) -> Iterator[str]:
 
 def read_like(path: Path, facts: Mapping[str, Any]) -> Dataset:
     """A table read as the one was that a manifest tells of."""
-    try:
-        columns = tuple(Field(one["name"], one["kind"], tuple(one["words"])) for one in facts["columns"])
-        classes, options = tuple(facts["class_names"]), facts["options"]
-    except (KeyError, TypeError):
-        raise DataError(f"the run was not trained on a table with names, so {path} has no columns for it") from None
+    columns = tuple(Field(one["name"], one["kind"], tuple(one["words"])) for one in facts.get("columns", ()))
+    if not columns:
+        raise DataError(f"the run was not trained on a table, so it cannot read {path}; give what it was trained on")
+    classes, options = tuple(facts["class_names"]), facts["options"]
     how = How(label=options.get("label"), split=options.get("split"))
     return replace(from_table(path, None, how, Known(columns, classes)), loadable=True)
