@@ -14,6 +14,7 @@ from unveil.data.columns import ADMITTED
 from unveil.distributions import LevelCategorical, PositiveNormal
 from unveil.parts import Columns
 from unveil.parts.columns import KINDS as KNOWN_KINDS
+from unveil.parts.tabular import moments
 
 
 def test_columns_are_the_sum_of_their_own_likelihoods_in_the_order_of_the_table():
@@ -81,3 +82,32 @@ def test_samples_of_a_table_stand_in_their_own_columns():
 
 def test_every_kind_of_column_has_a_likelihood():
     assert set(KNOWN_KINDS) == set(ADMITTED)
+
+
+def test_columns_in_their_own_units_are_densities_of_x_in_those():
+    torch.manual_seed(0)
+    x = torch.stack([300 + 7 * torch.randn(100), (2 + 3 * torch.randn(100)).exp()], 1)
+    head = Columns(["real", "positive"]).fit(x)
+    for place, values in enumerate((x[:, 0], x[:, 1].log())):
+        assert head.loc[place].item() == pytest.approx(values.double().mean().item(), rel=1e-6)
+        assert head.scale[place].item() == pytest.approx(values.double().std(correction=0).item(), rel=1e-6)
+    raw, loc, scale = torch.randn(4), head.loc.double(), head.scale.double()
+    (a, b), (s, t) = raw[::2].double(), (6 * torch.tanh(raw[1::2].double() / 6)).exp()
+    made = head(raw)
+    exact = [
+        stats.norm.logpdf(x[:, 0], loc[0] + scale[0] * a, scale[0] * s),
+        stats.lognorm.logpdf(x[:, 1].double(), scale[1] * t, scale=(loc[1] + scale[1] * b).exp()),
+    ]
+    assert np.abs(made.log_probs(x).numpy() - np.stack(exact, 1)).max() < 1e-4
+    assert np.allclose(made.mean[0], loc[0] + scale[0] * a)
+    drawn = made.sample((20_000,))
+    for place, values in enumerate((drawn[:, 0], drawn[:, 1].log())):
+        mean, spread = loc[place] + scale[place] * (a, b)[place], scale[place] * (s, t)[place]
+        assert abs(values.mean() - mean) < 4 * spread / 20_000**0.5
+        assert abs(values.std() / spread - 1) < 4 / 40_000**0.5
+
+
+def test_moments_of_nothing_and_of_equal_numbers_are_harmless():
+    assert moments(torch.full((3,), torch.nan)) == (0.0, 1.0)
+    assert moments(torch.tensor([0.1, torch.nan, 0.1]))[1] == 1.0
+    assert moments(torch.tensor([3e38, -3e38]))[1] == pytest.approx(3e38)

@@ -142,17 +142,28 @@ def test_images_on_another_scale_are_doubtful(measure):
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
-def test_real_data_far_from_scale_one_are_doubtful(factor):
+def test_entries_of_another_scale_than_the_others_are_doubtful(factor):
     data = from_arrays(SOURCE.normal(size=(500, 6)).astype("f4") * np.array([1, 1, factor, 1, 1, 1], "f4"))
-    assert "entries 2)" in only(examine_data(data), "doubtful", "1 of 6 real entries have a scale far from one").evidence
+    assert "entries 2)" in only(examine_data(data), "doubtful", "1 of 6 real entries have a scale far from that").evidence
+    assert examine_data(from_arrays(factor * SOURCE.normal(size=(500, 6)))) == []
 
 
-def test_only_the_real_columns_of_a_table_need_a_scale():
-    columns = np.stack([SOURCE.normal(size=500) * 1e4, SOURCE.lognormal(size=500) * 1e4, SOURCE.poisson(900, 500)], 1)
-    finding = only(
-        examine_data(from_arrays(columns, columns=["real", "positive", "count"])), "doubtful", "1 of 1 real entries"
-    )
-    assert "entries 0)" in finding.evidence
+def test_columns_of_a_table_need_no_scale_since_their_likelihood_has_it():
+    columns = np.stack([SOURCE.normal(size=500) * 1e4, SOURCE.lognormal(size=500) * 1e4, SOURCE.poisson(9e4, 500)], 1)
+    assert examine_data(from_arrays(columns, columns=["real", "positive", "count"])) == []
+
+
+def test_gaps_in_a_table_are_no_finding_and_hide_none():
+    data = table()
+    data.train.values[::3, 0] = np.nan
+    data.train.values[1::3, 3] = np.nan
+    assert examine_data(data) == []
+    data.train.values[:, 3].masked_fill_(~data.train.values[:, 3].isnan(), 4.0)
+    only(examine_data(data), "doubtful", "1 of 4 entries are the same")
+    data = table()
+    data.train.values[::3, 0] = np.nan
+    data.train.values[100:150] = data.train.values[:50]
+    assert said(examine_data(data))
 
 
 def test_gray_images_of_floats_are_noticed():

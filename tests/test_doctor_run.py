@@ -142,6 +142,14 @@ def test_one_scale_for_all_that_explodes():
     assert only(examined(run), "doubtful", "the scale of the likelihood explodes").evidence.startswith("100.0%")
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_scales_are_at_their_bounds_in_the_unit_of_the_head(unit):
+    head = Isotropic(1, 1.0, learned=False).fit(unit)
+    assert "the scale of the likelihood" not in str(examined(self_made(head, *apart(filled(0), -20, 20))))
+    tight = Isotropic(1, 1 / 380, learned=False).fit(unit)
+    assert any("likelihood vanishes" in one.what for one in examined(self_made(tight, *apart(filled(0), -20, 20))))
+
+
 @pytest.mark.parametrize(("codes", "severity"), [(2, None), (6, "doubtful"), (40, "wrong")])
 def test_dead_codes_are_counted(codes, severity):
     found = examined(self_made(Gaussian(E), *apart(filled(0, 0), -20, 20), codes=codes))

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 from unveil import generation, pictures
-from unveil.data import Dataset, Split
+from unveil.data import Dataset, Field, Split, column
 from unveil.models import Model
 
 GRID = 20
 """Points to a side of the manifold."""
 SHEET = 100
 """Samples on a sheet."""
+ROWS = 10_000
+"""Samples whose columns are drawn, and most test rows."""
+COLUMNS = 24
+"""Most columns that are drawn."""
 
 
 def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
@@ -28,7 +32,9 @@ def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder:
         records: lines of metrics.jsonl, for the curves.
         folder: made if need be.
     """
-    return [path for pictures_of in (_plane, _images, _curves) for path in pictures_of(model, data, records, folder)]
+    return [
+        path for pictures_of in (_plane, _images, _columns, _curves) for path in pictures_of(model, data, records, folder)
+    ]
 
 
 def reconstructions(model: Model, split: Split, path: Path, count: int = 40, columns: int = 10, white: float = 1.0) -> Path:
@@ -52,11 +58,17 @@ def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folde
     )
     labels = None if encoded.label is None else encoded.label.numpy()
     points = plane.coordinates(encoded.mean.flatten(1))
-    figure = pictures.latent_plane(points.numpy(), labels, f"{data.name} in the latent plane", how, names)
+    title = f"{_title(data)} in the latent plane"
+    figure = pictures.latent_plane(points.numpy(), labels, title, how, names, data.classes)
     yield pictures.save(figure, folder / "latent_plane.png")
     # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
     if data.space.is_image and data.test.context is None and encoded.mean.dim() == 2:
         yield _manifold(model, plane, names, folder / "manifold.png", data.space.white)
+
+
+def _title(data: Dataset) -> str:
+    """The name of data without the folders that a file lies in."""
+    return Path(data.name).name
 
 
 def _manifold(model: Model, plane: generation.Plane, names: tuple[str, str], path: Path, white: float) -> Path:
@@ -82,6 +94,26 @@ def _images(model: Model, data: Dataset, records: Sequence[dict[str, Any]], fold
     yield samples(x / data.space.white, folder / "samples.png")
 
 
+def _columns(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    if not data.columns:
+        return
+    test = data.test.sample(ROWS, 0)
+    context = None if test.context is None else test.context[torch.arange(ROWS) % len(test)]
+    x = model.sample(ROWS, context, seed=0).cpu()
+    shown = [_column(field, test.values[:][:, place], x[:, place]) for place, field in enumerate(data.columns[:COLUMNS])]
+    more = f", the first {COLUMNS} of {len(data.columns)} columns" if len(data.columns) > COLUMNS else ""
+    note = f"{len(test):,} test rows filled, {ROWS:,} samples of the model as a line{more}"
+    figure = pictures.marginals(shown, f"Columns of {_title(data)} and of samples", note)
+    yield pictures.save(figure, folder / "columns.png")
+
+
+def _column(field: Field, data: Tensor, samples: Tensor) -> pictures.Column:
+    one = column(field.kind)
+    words = field.words or tuple(map(str, range(one.classes)))
+    known = data[~data.isnan()].numpy()
+    return pictures.Column(field.name, known, samples.numpy(), words)
+
+
 def samples(images: Tensor, path: Path, columns: int | None = None) -> Path:
     """A sheet of images (N, C, H, W); about square unless `columns` says otherwise."""
     return pictures.save_sheet(images.cpu().numpy(), path, columns)
@@ -96,4 +128,4 @@ def maps(images: Tensor, nats: Tensor, path: Path, columns: int = 10) -> Path:
 def _curves(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     if records:
         note = "training (solid) and, with averaged weights, validation (dashed)"
-        yield pictures.save(pictures.curves(records, f"Training on {data.name}", note), folder / "curves.png")
+        yield pictures.save(pictures.curves(records, f"Training on {_title(data)}", note), folder / "curves.png")

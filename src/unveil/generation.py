@@ -6,13 +6,16 @@ All of it is deterministic but for what takes a seed: `encode` gives the posteri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor
 
-from unveil.data import Split
-from unveil.distributions import Surface, surface_of
+from unveil.data import Batch, Split
+from unveil.distributions import Surface, TypedColumns, surface_of
+from unveil.errors import SettingError
 from unveil.evaluation import encoded, in_evaluation
+from unveil.evaluation.likelihood.drawing import blocks, chunks
 from unveil.models import Model
 from unveil.randomness import generator, reseed
 
@@ -55,6 +58,76 @@ def decode(model: Model, z: Tensor, context: Tensor | None = None) -> Tensor:
 def reconstruct(model: Model, split: Split) -> Tensor:
     """(N, *event) E[x|z] at the posterior mean of every example."""
     return decode(model, encode(model, split).mean, split.context)
+
+
+@dataclass(frozen=True)
+class Imputed:
+    """A split whose gaps are filled.
+
+    Attributes:
+        x: (N, D) with E[x|what is known of the row] where nothing was known; of categorical columns the likeliest class.
+        ess: (N,) the effective number of draws that this is a mean over.
+    """
+
+    x: Tensor
+    ess: Tensor
+
+
+@torch.no_grad()
+def impute(model: Model, split: Split, samples: int = 1_000, seed: int = 0) -> Imputed:
+    r"""The gaps of a table, filled by what its model expects there.
+
+    .. math:: E[x_m | x_o] \approx \sum_k \tilde w_k E[x_m | z_k],
+        \quad \tilde w_k \propto \frac{p(z_k) p(x_o | z_k)}{q(z_k | x_o)}
+
+    with draws z_k ~ q(z|x_o) and weights that sum to 1. Self-normalised: consistent, with a bias of order 1 / K.
+
+    Args:
+        model: of a table.
+        split: rows, with gaps or without.
+        samples: K, draws of z for each row.
+        seed: of the draws.
+
+    Raises:
+        SettingError: no table, no samples, or a posterior without weights.
+
+    Source: Mattei & Frellsen 2019, MIWAE, arXiv:1812.02633, equation 13.
+    """
+    if "columns" not in model.measures:
+        raise SettingError("gaps are filled in tables alone; take a model of typed columns")
+    if samples < 1:
+        raise SettingError(f"{samples} draws cannot fill a gap; ask for at least 1")
+    rows = split.values[:].isnan().any(1).nonzero().flatten()
+    if not len(rows):
+        return Imputed(split.values[:].float(), torch.full((len(split),), float(samples)))
+    x, ess = split.values[:].float().clone(), torch.full((len(split),), float(samples))
+    device, done = next(model.parameters()).device, 0
+    with in_evaluation(model), torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []):
+        for place, batch in blocks(split.subset(rows), samples, seed, device):
+            expected, effective = _expected(model, batch, samples, (seed, "impute", place))
+            here = rows[done : done + len(expected)]
+            x[here] = torch.where(x[here].isnan(), expected, x[here])
+            ess[here] = effective
+            done += len(expected)
+    return Imputed(x, ess)
+
+
+def _expected(model: Model, batch: Batch, samples: int, purpose: tuple[int | str, ...]) -> tuple[Tensor, Tensor]:
+    """(B, D) what is expected of every entry, and (B,) the effective number of draws."""
+    weights, means, chances = [], [], []
+    for count, draw in chunks(model, batch, samples, *purpose):
+        if not (draw.rated and isinstance(draw.output, TypedColumns)):
+            raise SettingError("the draws of this model have no weights to fill gaps by; its q(z|x) needs a density")
+        weights.append((draw.log_w + draw.log_mass + log(count)).double())
+        means.append(draw.output.mean)
+        chances.append(draw.output.chances())
+    log_w = torch.cat(weights)
+    share = log_w.softmax(0)
+    expected = torch.einsum("kb,kbd->bd", share.float(), torch.cat(means))
+    for column in chances[0]:
+        whole = torch.cat([one[column] for one in chances])
+        expected[:, column] = torch.einsum("kb,kbc->bc", share.float(), whole).argmax(-1).float()
+    return expected.cpu(), share.square().sum(0).reciprocal().float().cpu()
 
 
 @dataclass(frozen=True)

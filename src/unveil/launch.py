@@ -94,7 +94,7 @@ def train(
     with threads(config.threads):
         with room_for_weights(config, device):
             model, objective = choice.compose(config.seed)
-        check(model, data)
+        check(model, data, objective)
         _check_names(model, objective)
         precision = resolve(config.precision, device)
         foresee(model, objective, data, config, precision, device)
@@ -194,6 +194,7 @@ def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: T
             "shape": list(data.space.shape),
             "levels": data.space.levels,
             "options": dict(data.options),
+            "columns": [asdict(field) for field in data.columns],
             "class_names": list(data.classes),
             "fingerprint": data.fingerprint,
             "rows": {split: len(data.split(split)) for split in data.splits},

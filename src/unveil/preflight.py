@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from unveil.data import Batch, Dataset
+from unveil.data import Batch, Dataset, Split
 from unveil.errors import RunError, SettingError
 from unveil.evaluation import in_evaluation
 from unveil.hardware import free_memory, gigabytes
@@ -28,16 +28,24 @@ from unveil.version import __version__
 
 log = logging.getLogger(__name__)
 
+GAPPED = 8
+"""Rows with gaps that are tried out."""
+
 FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite", "threads", "workers", "device")
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
 
 @torch.no_grad()
-def check(model: Model, data: Dataset) -> None:
+def check(model: Model, data: Dataset, objective: Term | None = None) -> None:
     """See that model and data fit together, before anything is trained or printed.
 
+    Args:
+        model: on any device.
+        data: as it is to see them.
+        objective: what it is to be trained on, where it is.
+
     Raises:
-        SettingError: the likelihood is for another space, or a shape does not fit.
+        SettingError: the likelihood is for another space, a shape does not fit, or a part cannot read the gaps of a table.
     """
     if data.space.measure not in model.measures:
         raise SettingError(
@@ -62,6 +70,27 @@ def check(model: Model, data: Dataset) -> None:
         ) from error
     if given != data.space.shape:
         raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")
+    for split in (data.train, data.validation, data.test):
+        if split.gaps:
+            _check_gaps(model, split, data.name, objective)
+
+
+@torch.no_grad()
+def _check_gaps(model: Model, split: Split, name: str, objective: Term | None) -> None:
+    """See that an unknown entry, which is NaN, makes no figure NaN: a handful of rows that have some tell."""
+    rows = split.values[:].flatten(1).isnan().any(1).nonzero().flatten()[:GAPPED]
+    device = next(model.parameters()).device
+    batch = next(split.subset(rows).batches(GAPPED, 0)).to(device)
+    remedy = f"and {name} has gaps; fill them, drop their rows or columns, or take another"
+    with in_evaluation(model), torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []):
+        draw = model.draw(batch, 1 if objective is None else objective.samples or 1)
+        if draw.log_px.isnan().any():
+            raise SettingError(f"{type(model).__name__} reads x as if all of it were known, {remedy} model")
+        if objective is None:
+            return
+        loss = objective(draw, model, torch.zeros((), device=device))
+        if any(one.isnan().any() for one in ([loss] if isinstance(loss, Tensor) else loss.values())):
+            raise SettingError(f"the objective reads x as if all of it were known, {remedy} objective or recipe")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import unveil.models
 import unveil.networks
 import unveil.objectives
 import unveil.parts
-from unveil.data import Dataset, load_like
+from unveil.data import Dataset, Field, load_like
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
 from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
@@ -96,6 +96,11 @@ class Run:
                 "take data with the same classes"
             )
         return given
+
+    @property
+    def columns(self) -> tuple[Field, ...]:
+        """Of the table that it was trained on, each with its name; empty for other data."""
+        return tuple(Field(**{**one, "words": tuple(one["words"])}) for one in self.manifest["data"].get("columns", []))
 
     def context(self, label: int | None, n: int) -> Tensor | None:
         """(n, C) what to give a conditional model so that it makes `n` x of class `label`, or of all classes in turn.

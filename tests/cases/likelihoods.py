@@ -33,6 +33,7 @@ from unveil.parts import (
     Poisson,
     StudentT,
 )
+from unveil.recipes import recipe
 
 KINDS = ("real", "count", "ordinal:5", "positive", "categorical:3", "real", "ordinal:2")
 
@@ -53,6 +54,13 @@ def numbers(measure="real", columns=None):
     table = torch.cat([table, rows[:, 5:6], counts[:, 6:] % 2], 1)
     values = {"real": rows, "count": counts.long()}.get(measure, table)
     return lambda: from_arrays(values, name=measure, measure=measure if measure != "columns" else None, columns=columns)
+
+
+def gapped():
+    """300 rows of KINDS, a fifth of whose entries are unknown."""
+    table = numbers("columns", KINDS)().whole().values
+    lost = torch.rand(table.shape, generator=torch.Generator().manual_seed(1)) < 0.2
+    return from_arrays(table.masked_fill(lost, torch.nan), name="gapped", columns=KINDS)
 
 
 def under(head):
@@ -79,6 +87,7 @@ CASES = [
     Case("poisson", under(Poisson), numbers("count")),
     Case("negative-binomial", under(NegativeBinomial), numbers("count")),
     Case("columns", under(lambda: Columns(KINDS)), numbers("columns", KINDS)),
+    Case("tabular", lambda data: recipe("vae").given(latent=3, hidden=(8,)).compose(data), gapped),
 ]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from unveil.data.images.how import How
     from unveil.data.mapped import File
     from unveil.data.pick import Pick
+    from unveil.data.tables.table import How as TableHow
     from unveil.run import Run
 
 
@@ -49,7 +53,7 @@ def open_run(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, 
     return run, found
 
 
-def asked(*records: How | File | Pick) -> dict[str, Any]:
+def asked(*records: How | File | Pick | TableHow) -> dict[str, Any]:
     """What was asked for of how data are read: nothing where all is left as it is, which any source takes."""
     given = {(field.name, field.default): getattr(one, field.name) for one in records for field in fields(one)}
     return {name: value for (name, default), value in given.items() if value != default}
@@ -63,10 +67,37 @@ def ending(path: Path, known: tuple[str, ...]) -> str:
     return path.suffix
 
 
+def save_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write columns, name to cells, as .csv or .parquet; None is a gap."""
+    from unveil.store import write
+
+    if path.suffix == ".csv":
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(columns)
+        rows.writerows(zip(*columns.values(), strict=True))
+        write(path, text.getvalue().encode())
+        return
+    buffer = io.BytesIO()
+    pyarrow, parquet = require_parquet(path)
+    parquet.write_table(pyarrow.table(dict(columns)), buffer)
+    write(path, buffer.getvalue())
+
+
+def require_parquet(path: Path) -> tuple[Any, Any]:
+    """pyarrow, if `path` can be written with it: to be asked before the work."""
+    if path.suffix != ".parquet":
+        return None, None
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise SettingError("Parquet files need pyarrow, which is not installed; pip install it, or take .csv") from None
+    return pyarrow, parquet
+
+
 def save_array(path: Path, *array: object, **arrays: object) -> None:
     """Write one array as .npy, or several by name as .npz."""
-    import io
-
     import numpy as np
 
     from unveil.store import write

@@ -18,6 +18,10 @@ ROWS = 2_000
 """Most rows of a split whose values are looked at, from all over it."""
 
 
+CLASSES = 8
+"""Most classes of a column that are listed."""
+
+
 def inspect(arguments: list[str]) -> int:
     """`unveil inspect`."""
     given = parse(options.Inspect, "inspect", arguments)
@@ -25,13 +29,14 @@ def inspect(arguments: list[str]) -> int:
     import unveil
 
     ending(given.out, (".png",))
-    data = unveil.load(
-        given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images, given.file, given.pick)
-    )
+    hows = (given.images, given.file, given.pick, given.table)
+    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
     print(data)
     for note in data.notes:
         print(f"  {note}")
     lines("", _table(data), [])
+    if data.columns:
+        lines("columns", _columns(data), [])
     for path, reason in data.bad:
         print(f"bad: {path}: {reason}")
     if data.space.is_image:
@@ -46,7 +51,7 @@ def _table(data: Dataset) -> list[tuple[str, str]]:
 
     rows = [(f"{name} split", _said(data, data.split(name))) for name in data.splits]
     rows.append(("space", str(data.space)))
-    rows.append(("likelihood", type(likelihood_of(data.space)).__name__))
+    rows.append(("likelihood", type(likelihood_of(data)).__name__))
     rows.append(("recipe", default_recipe(data.name)))
     rows.append(("fingerprint", data.fingerprint[:12]))
     return rows
@@ -54,15 +59,35 @@ def _table(data: Dataset) -> list[tuple[str, str]]:
 
 def _said(data: Dataset, split: Split) -> str:
     """How many rows, between which values, and how many of each class."""
-    values = split.values[:: -(-len(split) // ROWS)].float()
     text = f"{len(split):,} x {tuple(split.values.shape[1:])}, stored {split.values.dtype}".replace("torch.", "")
-    text += f", from {values.min():g} to {values.max():g}, mean {values.mean():.3g}"
+    if data.space.measure == "columns":  # between them there is no mean
+        text += f", {int(split.values[:].isnan().sum()):,} cells missing" if split.gaps else ", none missing"
+    else:
+        values = split.values[:: -(-len(split) // ROWS)].float()
+        text += f", from {values.min():g} to {values.max():g}, mean {values.mean():.3g}"
     if split.labels is None:
         return f"{text}; no labels"
     counts = split.labels.bincount(minlength=len(data.classes))
     named = data.classes or tuple(map(str, range(len(counts))))
     shown = ", ".join(f"{name} {count:,}" for name, count in list(zip(named, counts.tolist(), strict=True))[:12])
     return f"{text}; labels {shown}{', ...' if len(counts) > 12 else ''}"
+
+
+def _columns(data: Dataset) -> list[tuple[str, str]]:
+    """Each column's kind, what it holds, and what it lacks, in all rows."""
+    whole = data.whole().values[:]
+    rows = []
+    for field, values in zip(data.columns, whole.T, strict=True):
+        kind, known = field.kind.partition(":")[0], values[~values[:].isnan()].double()
+        if field.words:
+            counts = known.long().bincount(minlength=len(field.words)).tolist()
+            shown = ", ".join(f"{word} {count:,}" for word, count in list(zip(field.words, counts, strict=True))[:CLASSES])
+            text = f"{kind}, {len(field.words)} classes: {shown}{', ...' if len(field.words) > CLASSES else ''}"
+        else:
+            text = f"{kind}, {known.min():.6g} to {known.max():.6g}, mean {known.mean():.4g} ± {known.std():.3g}"
+        missing = len(values) - len(known)
+        rows.append((field.name, text + (f"; {missing:,} of {len(values):,} missing" if missing else "")))
+    return rows
 
 
 def _draw(data: Dataset, given: options.Inspect) -> None:

@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from unveil.data.images.how import How
 from unveil.data.mapped import File
 from unveil.data.pick import Pick
+from unveil.data.tables.table import How as TableHow
 from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
@@ -23,8 +24,9 @@ class Train:
     """Train a model on DATA and leave a run folder with the model and its pictures.
 
     Attributes:
-        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, or a folder of images or shards.
-        recipe: a name from `unveil recipes`; without it, the one named like the data, else vae.
+        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, a table (.csv, .tsv, .parquet), or a folder of
+            images or shards.
+        recipe: a name from `unveil recipes`; without it, the one named like the data, table for a table, else vae.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
@@ -33,6 +35,7 @@ class Train:
         images: how a folder of images, or of shards, is read.
         file: how a .npy file is read.
         pick: which columns of Parquet shards are read.
+        table: how a table is read.
         training: how to train.
         model: the recipe's own arguments.
     """
@@ -47,6 +50,7 @@ class Train:
     images: OmitArgPrefixes[How] = field(default_factory=How)
     file: OmitArgPrefixes[File] = field(default_factory=File)
     pick: OmitArgPrefixes[Pick] = field(default_factory=Pick)
+    table: OmitArgPrefixes[TableHow] = field(default_factory=TableHow)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
 
@@ -63,6 +67,7 @@ class Inspect:
         images: how a folder of images, or of shards, is read.
         file: how a .npy file is read.
         pick: which columns of Parquet shards are read.
+        table: how a table is read.
     """
 
     data: Positional[Annotated[str, arg(metavar="DATA")]]
@@ -72,6 +77,7 @@ class Inspect:
     images: OmitArgPrefixes[How] = field(default_factory=How)
     file: OmitArgPrefixes[File] = field(default_factory=File)
     pick: OmitArgPrefixes[Pick] = field(default_factory=Pick)
+    table: OmitArgPrefixes[TableHow] = field(default_factory=TableHow)
 
 
 @dataclass(frozen=True)
@@ -98,16 +104,17 @@ class Sample:
         n: how many.
         seed: the same seed gives the same samples; without it, fresh ones.
         mean: give E[x|z], which is smoother to look at, instead of x.
-        out: a .png sheet, a .npy array, or a folder for one .png each.
-        label: which class, where the model is conditioned on labels.
+        out: of images a .png sheet, or a folder for one .png each; of a table a .csv or .parquet file; a .npy array of any
+            x. Without it, samples.png, samples.csv, or samples.npy where x are neither.
+        label: which class, by its name or number, where the model is conditioned on labels.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
     n: Annotated[int, arg(aliases=["-n"])] = 64
     seed: int | None = None
     mean: bool = False
-    label: int | None = None
-    out: Path = Path("samples.png")
+    label: str | None = None
+    out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,25 @@ class Reconstruct:
     n: Annotated[int, arg(aliases=["-n"])] = 40
     split: Split = "test"
     data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Impute:
+    """Write a table again with its gaps filled: by E[x|what is known of the row], or the most probable class.
+
+    Attributes:
+        run: the run folder of a table.
+        data: which table; without it, the one that the run was trained on.
+        out: a .csv or .parquet file. What is known, and columns that the model does not read, stay as they are.
+        samples: K, draws of z for each row.
+        seed: of the draws.
+    """
+
+    run: Positional[Annotated[Path, arg(metavar="RUN")]]
+    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    out: Path = Path("filled.csv")
+    samples: int = 1_000
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import ending, open_run, start
+from unveil.cli.common import ending, open_run, require_parquet, save_table, start
 from unveil.cli.numbers import lines
 from unveil.cli.parsing import parse
 from unveil.errors import SettingError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from unveil.data import Dataset, Split
     from unveil.evaluation.anomaly.scoring import Scores
     from unveil.run import Run
@@ -32,7 +28,7 @@ def score(arguments: list[str]) -> int:
 
     from unveil.evaluation.anomaly.scoring import score as scored
 
-    kind = ending(given.out, (".csv", ".parquet"))
+    ending(given.out, (".csv", ".parquet"))
     run, data = open_run(given.run, given.data, given.data_dir)
     own = run.load_data(given.data_dir)
     name = given.split or ("test" if given.data is None else None)
@@ -41,7 +37,7 @@ def score(arguments: list[str]) -> int:
         ending(given.maps, (".png",))
         if not data.space.is_image:
             raise SettingError(f"{data.name} holds no images to draw maps of; leave --maps out")
-    writer = _csv if kind == ".csv" else _parquet()
+    require_parquet(given.out)
     found = scored(
         run.model,
         split,
@@ -57,38 +53,11 @@ def score(arguments: list[str]) -> int:
     # a row has its number from its own source, of which MNIST has one for training and one for test images
     origins = np.array(data.origins() if name is None else [name] * len(split))
     columns = {"split": origins, **found.columns()}
-    writer(given.out, columns)
+    save_table(given.out, {name: column.tolist() for name, column in columns.items()})
     print(f"{len(split):,} rows in {given.out}: {', '.join(columns)}")
     if given.maps is not None:
         _draw(run, data, split, found, given.maps, given.seed)
     return 0
-
-
-def _csv(path: Path, columns: dict[str, np.ndarray]) -> None:
-    from unveil.store import write
-
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(columns)
-    rows.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-    write(path, text.getvalue().encode())
-
-
-def _parquet():  # type: ignore[no-untyped-def]
-    """What writes Parquet, if there is something that does."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise SettingError("Parquet files need pyarrow, which is not installed; pip install it, or take .csv") from None
-    from unveil.store import write
-
-    def written(path: Path, columns: dict[str, np.ndarray]) -> None:
-        buffer = io.BytesIO()
-        parquet.write_table(pyarrow.table(columns), buffer)
-        write(path, buffer.getvalue())
-
-    return written
 
 
 def _draw(run: Run, data: Dataset, split: Split, found: Scores, path: Path, seed: int) -> None:

@@ -31,9 +31,8 @@ def train(arguments: list[str]) -> int:
     start()
     import unveil
 
-    data = unveil.load(
-        given.data, data_dir=given.data_dir, measure=given.measure, **asked(given.images, given.file, given.pick)
-    )
+    hows = (given.images, given.file, given.pick, given.table)
+    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
     print(data)
     for note in data.notes:
         print(f"  {note}")
@@ -41,8 +40,13 @@ def train(arguments: list[str]) -> int:
     if code:
         return code
     print(f"the model is in {run.path}, its pictures in {run.path}/pictures{_kept(run)}")
-    print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples.png")
+    print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples{_suffix(data)}")
     return code
+
+
+def _suffix(data: Dataset) -> str:
+    """What its samples can be written as."""
+    return ".png" if data.space.is_image else ".csv" if data.columns else ".npy"
 
 
 def _kept(run: Run) -> str:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from unveil.cli import options
-from unveil.cli.common import ending, open_run, save_array, start
+from unveil.cli.common import ending, open_run, require_parquet, save_array, save_table, start
 from unveil.cli.parsing import parse
-from unveil.errors import DataError, SettingError
+from unveil.errors import DataError, SettingError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def sample(arguments: list[str]) -> int:
@@ -14,26 +21,56 @@ def sample(arguments: list[str]) -> int:
     start()
     import unveil
     from unveil.data import Space
+    from unveil.data.tables import by_name
 
-    kind = ending(given.out, (".png", ".npy", ""))
     run = unveil.open(given.run)
-    x = run.model.sample(given.n, run.context(given.label, given.n), seed=given.seed, mean=given.mean)
-    facts = run.manifest["data"]
+    facts, table = run.manifest["data"], run.columns
     space = Space(tuple(facts["shape"]), facts["measure"], facts.get("levels", 256))
-    if kind != ".npy" and not space.is_image:
-        raise SettingError(f"samples of shape {tuple(x.shape[1:])} are no images; write them with --out samples.npy")
+    out = given.out or Path("samples.csv" if table else "samples.png" if space.is_image else "samples.npy")
+    kind = ending(out, (".csv", ".parquet", ".npy") if table else (".png", ".npy", ""))
+    require_parquet(out)
+    if kind != ".npy" and not table and not space.is_image:
+        raise SettingError(f"samples of shape {space.shape} are no images; write them with --out samples.npy")
+    context = run.context(_label(given.label, facts), given.n)
+    x = run.model.sample(given.n, context, seed=given.seed, mean=given.mean)
+    if kind == ".npy":
+        save_array(out, x.numpy())
+    elif table:
+        save_table(out, {**by_name(x, table), **_labels(context, facts)})
+    else:
+        _draw(x / space.white, out)
+    print(f"{given.n} {'means E[x|z]' if given.mean else 'samples'} in {out}")
+    return 0
+
+
+def _label(given: str | None, facts: Mapping[str, Any]) -> int | None:
+    """The number of a class that was asked for by its name or its number."""
+    names = facts.get("class_names", [])
+    if given is None or given in names:
+        return None if given is None else names.index(given)
+    if not given.lstrip("-").isdecimal():
+        raise unknown("class", given, names or ["0, 1, 2, ..."])
+    return int(given)
+
+
+def _labels(context: Tensor | None, facts: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The column of what a conditional model was asked for, as the table had it."""
+    if context is None:
+        return {}
+    names, numbers = facts.get("class_names", []), context.argmax(1).tolist()
+    return {facts["options"].get("label", "label"): [names[one] for one in numbers] if names else numbers}
+
+
+def _draw(images: Tensor, out: Path) -> None:
+    """A sheet, or a folder with one file for each."""
     from unveil import album
 
-    if kind == ".png":
-        album.samples(x / space.white, given.out)
-    elif kind == ".npy":
-        save_array(given.out, x.numpy())
-    else:
-        digits = len(str(given.n - 1))
-        for number, image in enumerate(x / space.white):
-            album.samples(image[None], given.out / f"{number:0{digits}}.png")
-    print(f"{given.n} {'means E[x|z]' if given.mean else 'samples'} in {given.out}")
-    return 0
+    if out.suffix:
+        album.samples(images, out)
+        return
+    digits = len(str(len(images) - 1))
+    for number, image in enumerate(images):
+        album.samples(image[None], out / f"{number:0{digits}}.png")
 
 
 def encode(arguments: list[str]) -> int:

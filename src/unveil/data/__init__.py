@@ -2,7 +2,7 @@
 
 from unveil.data.arrays import from_arrays
 from unveil.data.batch import Batch
-from unveil.data.columns import Column, column
+from unveil.data.columns import Column, Field, column
 from unveil.data.dataset import Dataset, Split
 from unveil.data.feed import Feed, Looks
 from unveil.data.load import NAMED, load, load_like
@@ -18,6 +18,7 @@ __all__ = [
     "Column",
     "Dataset",
     "Feed",
+    "Field",
     "Gray",
     "LinearGaussian",
     "Looks",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.columns import check_columns
+from unveil.data.columns import Field, check_columns
 from unveil.data.dataset import Dataset, Split
 from unveil.data.mapped import is_large, rows_of
 from unveil.data.reading import Binarise, Gray, Plain, Reading
@@ -65,13 +65,14 @@ def _levels(brightest: int, name: str) -> int:
     return 1 if brightest <= 1 else 255  # zeros and ones are binary images already
 
 
-def as_values(array: Any, name: str, whole: bool = False) -> Tensor:
+def as_values(array: Any, name: str, whole: bool = False, gaps: bool = False) -> Tensor:
     """Stored values from an array: (N, H, W) bytes become (N, 1, H, W); floats must be finite.
 
     Args:
         array: anything that NumPy or torch can read.
         name: what messages call it.
         whole: whether integers other than bytes are taken, as floats.
+        gaps: whether NaN is taken, for an entry of which nothing is known.
 
     Raises:
         DataError: no rows, a type that is neither bytes nor floats, or an entry that is not finite.
@@ -87,7 +88,8 @@ def as_values(array: Any, name: str, whole: bool = False) -> Tensor:
             f"{name} has type {values.dtype}; give bytes (uint8) for images, floats for real data, or measure='count'"
         )
     values = values.float()
-    bad = int((~torch.isfinite(values)).flatten(1).any(1).sum())
+    sound = torch.isfinite(values) | values.isnan() if gaps else torch.isfinite(values)
+    bad = int((~sound).flatten(1).any(1).sum())
     if bad:
         raise DataError(f"{name} has {bad} of {len(values)} rows with entries that are not finite; remove or fill them")
     return values
@@ -169,7 +171,8 @@ def from_arrays(
         levels: the byte that stands for white, the largest of the levels; None for 255, or, unless they are read as levels,
             1 where there are but zeros and ones.
         columns: where `values` (N, D) are a table, the kind of each column: 'real', 'positive', 'count', 'ordinal:5' or
-            'categorical:3'. The measure is then 'columns', and classes are numbered from 0.
+            'categorical:3'. The measure is then 'columns', classes are numbered from 0, and NaN is an entry of which
+            nothing is known.
         factors: (N, F) integers that say what each example was made from, or None. No model sees them; the figures of
             disentanglement do.
         factor_names: F names for them; None for 'factor 0', 'factor 1', ...
@@ -178,9 +181,9 @@ def from_arrays(
     Raises:
         DataError: the arrays contradict each other, or hold what cannot be read.
     """
-    whole_numbers = measure == "count" or columns is not None
-    on_disk = isinstance(values, np.memmap) and columns is None
-    stored: Stored = rows_of(values, name, whole_numbers) if on_disk else as_values(values, name, whole_numbers)
+    table = columns is not None
+    whole_numbers, on_disk = measure == "count" or table, isinstance(values, np.memmap) and not table
+    stored: Stored = rows_of(values, name, whole_numbers) if on_disk else as_values(values, name, whole_numbers, gaps=table)
     marks = None if labels is None else as_labels(labels, len(stored), name)
     known, names = (None, ()) if factors is None else as_factors(factors, len(stored), name, factor_names)
     for one in ordered:
@@ -192,9 +195,10 @@ def from_arrays(
     reading = reading_for(stored, measure, name, levels) if columns is None else Plain("columns")
     whole = Split("all", stored, marks, torch.arange(len(stored)), reading, factors=known)
     space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
-    train, validation, test = parted(whole, {})
+    parts = parted(whole, {})
     options = {} if levels is None else {"levels": levels}
-    return Dataset(name, space, train, validation, test, factors=names, ordered=tuple(ordered), options=options)
+    named = tuple(Field(f"column {place}", kind) for place, kind in enumerate(columns or ()))
+    return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered), columns=named, options=options)
 
 
 def from_file(path: Path, measure: Measure | None = None, levels: int | None = None, mapped: bool = False) -> Dataset:

@@ -13,10 +13,10 @@ class Batch:
     """B examples, and what is known about them.
 
     Attributes:
-        x: (B, *event) float, finite.
+        x: (B, *event) float, finite but for the gaps of a table: an entry of which nothing is known is NaN, so that whoever
+            forgets about gaps gets NaN and never a figure of a value that somebody filled in.
         index: (B,) int64, row in the split they come from.
         size: N, rows in the training set.
-        observed: like x, bool: which entries are data; None where all are.
         context: (B, C) what the model is conditioned on; None for an unconditional model.
         labelled: (B,) bool: which examples carry their label; None where that plays no part.
     """
@@ -24,9 +24,13 @@ class Batch:
     x: Tensor
     index: Tensor
     size: int
-    observed: Tensor | None = None
     context: Tensor | None = None
     labelled: Tensor | None = None
+
+    @property
+    def observed(self) -> Tensor:
+        """Like x, bool: which entries are data."""
+        return ~self.x.isnan()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""

@@ -24,6 +24,21 @@ class Column:
     classes: int = 0
 
 
+@dataclass(frozen=True)
+class Field:
+    """A column by its name.
+
+    Attributes:
+        name: as its source calls it.
+        kind: as `column` reads it: 'real', 'positive', 'count', 'ordinal:5' or 'categorical:3'.
+        words: what the classes 0, 1, 2, ... are called; empty where they have no names.
+    """
+
+    name: str
+    kind: str
+    words: tuple[str, ...] = ()
+
+
 def _whole(x: Tensor, most: float) -> Tensor:
     return (x == x.round()) & (x >= 0) & (x <= most)
 
@@ -58,7 +73,7 @@ def column(text: str) -> Column:
 
 
 def check_columns(values: Tensor, columns: Sequence[str], name: str) -> None:
-    """See that every entry of `values` (N, D) is one that its column admits.
+    """See that every entry of `values` (N, D) is one that its column admits, or NaN.
 
     Raises:
         DataError: another number of columns, or entries that a column does not admit.
@@ -70,5 +85,6 @@ def check_columns(values: Tensor, columns: Sequence[str], name: str) -> None:
     for place, text in enumerate(columns):
         one = column(text)
         admits, words = ADMITTED[one.kind]
-        if wrong := int((~admits(values[:, place], one.classes)).sum()):
+        known = values[:, place][~values[:, place].isnan()]
+        if wrong := int((~admits(known, one.classes)).sum()):
             raise DataError(f"{name} has {wrong} entries in column {place} that are not {text}: {words}")

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from unveil.data.ahead import Ahead
 from unveil.data.batch import Batch
+from unveil.data.columns import Field
 from unveil.data.reading import Reading
 from unveil.data.space import Space
 from unveil.data.store import Store, Stored, chunks, joined, taken
@@ -31,7 +33,8 @@ class Split:
 
     Attributes:
         name: 'train', 'validation' or 'test'.
-        values: (N, *event) stored values: bytes for images, floats for real data; in memory, or read when asked for.
+        values: (N, *event) stored values, in memory or read when asked for: bytes for images, floats for real data, NaN
+            where a table has a gap.
         labels: (N,) int64 or None.
         rows: (N,) int64, each example's row in its source.
         reading: how stored values become x.
@@ -76,11 +79,29 @@ class Split:
         return self if self.labelled is None else replace(self, labelled=torch.zeros_like(self.labelled))
 
     def mean(self) -> Tensor:
-        """(*event) the mean of x over all rows, float32."""
-        total = torch.zeros(self.values.shape[1:], dtype=torch.float64)
+        """(*event) the mean of x over all rows in which it is known, float32; 0 where it is in none."""
+        total, count = torch.zeros(self.values.shape[1:], dtype=torch.float64), torch.zeros(self.values.shape[1:])
         for chunk in chunks(self.values):
-            total += self.reading.mean(chunk).sum(0).double()
-        return total.div(len(self)).float()
+            x = self.reading.mean(chunk)
+            known = ~x.isnan() if self.gaps else torch.ones_like(x, dtype=torch.bool)
+            total += torch.where(known, x, 0.0).sum(0).double()
+            count += known.sum(0)
+        return total.div(count.clamp(min=1)).float()
+
+    def spread(self) -> float:
+        """The standard deviation of an entry of real x about its mean, pooled over entries; 1 where they are constant."""
+        mean, squares = self.mean().double(), torch.zeros(self.values.shape[1:], dtype=torch.float64)
+        for chunk in chunks(self.values):
+            squares += (self.reading.mean(chunk).double() - mean).square().sum(0)
+        pooled = float(squares.div(len(self)).mean().sqrt())
+        return pooled if 0 < pooled < inf else 1.0
+
+    @cached_property
+    def gaps(self) -> bool:
+        """Whether it is a table in which something is unknown: such entries are NaN."""
+        if self.reading.measure != "columns" or not isinstance(self.values, Tensor):
+            return False
+        return bool(self.values.isnan().any())
 
     def in_memory(self) -> Split:
         """The same rows, read.
@@ -144,6 +165,11 @@ class Split:
         yield from chunks(self.values) if known is None else (known[self.values.places],)
 
 
+def _known(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over rows of what is known of x, and in how many that is."""
+    return x.double().nansum(0), (~x.isnan()).sum(0)
+
+
 def pick(column: Tensor | None, rows: Tensor) -> Tensor | None:
     """The entries at positions `rows` of a column that may be missing."""
     return None if column is None else column[rows]
@@ -164,6 +190,7 @@ class Dataset:
         factors: names of the columns of each split's factors; empty where these are not known.
         ordered: which of them have values in order, as sizes do; the values of the others are classes.
         classes: names of the labels 0, 1, 2, ...; empty where they have none.
+        columns: of a table, each with its name; empty for other data.
         options: what to give `unveil.load` beside the name, so that other data are read in the same way.
         notes: what a person should know of how they were read.
         bad: what was left out, each with the reason.
@@ -179,6 +206,7 @@ class Dataset:
     factors: tuple[str, ...] = ()
     ordered: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    columns: tuple[Field, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     bad: tuple[tuple[str, str], ...] = ()
@@ -254,7 +282,8 @@ class Dataset:
         """SHA-256 over the space, every split and names of factors: the same only for the same values in the same order."""
         digests = b"".join(self.split(name).digest() for name in self.splits)
         names = f"{self.factors} {self.ordered}" if self.factors else ""  # nothing, for data that have no factors
-        return hashlib.sha256(str(self.space).encode() + digests + names.encode()).hexdigest()
+        kinds = repr(self.space.columns) if self.space.columns else ""  # in their order, which a summary does not tell
+        return hashlib.sha256((str(self.space) + kinds).encode() + digests + names.encode()).hexdigest()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{len(self.split(name)):,} {name}" for name in self.splits)

@@ -22,6 +22,7 @@ from unveil.data.pick import Pick
 from unveil.data.shards import from_shards, holds_shards
 from unveil.data.space import MEANING, Measure
 from unveil.data.synthetic import LinearGaussian
+from unveil.data.tables import table as tables
 from unveil.errors import DataError, unknown
 
 
@@ -58,6 +59,7 @@ def load(
         data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
         options: for a folder of images or shards those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a
+            table (`.csv`, `.tsv`, `.parquet`) those of `tables.How`: `columns`, `drop`, `label` and `split`; for an array's
             file `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets
             of PyTorch's `rows`, how many to take; for datasets and shards `image_column` and `label_column`.
 
@@ -91,13 +93,17 @@ def load(
         return replace(NAMED[str(source)](None if data_dir is None else Path(data_dir), measure), loadable=True)
     path = _path(source)
     # the whole path, for a run that is opened from elsewhere
+    if _is_table(path):
+        return replace(tables.from_table(path, measure, tables.How(**options)), name=str(path.absolute()), loadable=True)
     if path.is_dir():
         return replace(_folder(path, measure, options), name=str(path.absolute()), loadable=True)
     if path.suffix in (".npy", ".npz") or path.is_file():
         return replace(from_file(path, measure, **options), name=str(path.absolute()), loadable=True)
     if len(path.parts) > 1 or path.suffix:
         raise DataError(f"there is no file or folder {source}")
-    raise unknown("data set", str(source), [*NAMED, "FILE.npy", "FILE.npz", "FOLDER"], DataError)
+    raise unknown(
+        "data set", str(source), [*NAMED, "FILE.npy", "FILE.npz", "FILE.csv", "FILE.parquet", "FOLDER"], DataError
+    )
 
 
 def takes(source: Any) -> tuple[str, ...]:
@@ -108,7 +114,9 @@ def takes(source: Any) -> tuple[str, ...]:
         return (*(field.name for field in fields(Pick)), "rows")
     if not isinstance(source, (str, Path)) or str(source) in NAMED:
         return ()
-    if not (path := _path(source)).is_dir():
+    if _is_table(path := _path(source)):
+        return tuple(field.name for field in fields(tables.How))
+    if not path.is_dir():
         return ("levels", "mapped")
     columned = holds_hugging(path) or holds_shards(path)
     return tuple(field.name for kind in ((How, Pick) if columned else (How,)) for field in fields(kind))
@@ -116,6 +124,10 @@ def takes(source: Any) -> tuple[str, ...]:
 
 def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
     """Data read as others were that a manifest tells of: in the same space, by the same options where they apply."""
+    if isinstance(source, (str, Path)) and _is_table(path := _path(source)):
+        return replace(tables.read_like(path, facts), name=str(path.absolute()))
+    if isinstance(source, (str, Path)) and facts["measure"] == "columns":
+        raise DataError(f"the run was trained on a table, and {source} is none; give a .csv or .parquet file")
     options = {name: value for name, value in facts.get("options", {}).items() if name in takes(source)}
     shape = facts.get("shape", [])
     if "size" in takes(source) and len(shape) == 3 and shape[0] in (1, 3):
@@ -146,6 +158,10 @@ def _called(source: Any) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
     return "datasets" if is_hugging(source) or _items(source) else "arrays"
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in tables.SUFFIXES
 
 
 def _path(source: str | Path) -> Path:

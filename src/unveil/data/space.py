@@ -6,6 +6,7 @@ cross-entropy are three different things. The source of the data declares a `Spa
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -54,5 +55,9 @@ class Space:
         return self.levels - 1.0 if self.measure == "levels" else 1.0
 
     def __str__(self) -> str:
-        kinds = f" ({', '.join(self.columns)})" if self.columns else ""
-        return f"{'x'.join(map(str, self.shape))}, {MEANING[self.measure]}{kinds}"
+        if self.columns:
+            often = Counter(kind.partition(":")[0] for kind in self.columns)
+            return (
+                f"{len(self.columns)} columns of a table: {', '.join(f'{count} {kind}' for kind, count in often.items())}"
+            )
+        return f"{'x'.join(map(str, self.shape))}, {MEANING[self.measure]}"

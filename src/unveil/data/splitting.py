@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,6 +17,13 @@ GIVEN = {"train": "train", "training": "train", "val": "validation", "valid": "v
 """Names that sources have for splits."""
 HELD_OUT = (0.1, 0.1)
 """Shares of the rows that become validation and test where the source does not say."""
+
+
+def named(said: Sequence[str | None]) -> dict[str, Tensor]:
+    """Positions of the rows of each split, from what is said of each row: nothing where one is of none, or none trains."""
+    if None in said or not {"train", "test"} & set(said):
+        return {}
+    return {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}
 
 
 def parted(whole: Split, given: Mapping[str, Tensor]) -> tuple[Split, Split, Split]:

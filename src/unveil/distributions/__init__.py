@@ -2,7 +2,7 @@
 
 from unveil.distributions.bernoulli import IndependentBernoulli
 from unveil.distributions.codes import Alphabet, ChosenCodes, CodeSequence
-from unveil.distributions.columns import PositiveNormal, TypedColumns
+from unveil.distributions.columns import PositiveNormal, Rescaled, TypedColumns
 from unveil.distributions.continuous_bernoulli import TiltedUniform
 from unveil.distributions.counts import CountNegativeBinomial, CountPoisson
 from unveil.distributions.delta import Delta
@@ -42,6 +42,7 @@ __all__ = [
     "Momentum",
     "PositiveNormal",
     "Refined",
+    "Rescaled",
     "SphericalUniform",
     "SphericalVonMisesFisher",
     "Surface",

@@ -31,14 +31,15 @@ class DiagonalGaussian(Distribution):
         loc: (*batch, *event) means.
         log_scale: logarithms of the standard deviations, broadcasting with `loc`.
         event_dims: how many trailing dimensions are the event, at least 1.
+        unit: of x, in which a head keeps the scale within bounds; it changes nothing here.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.independent(constraints.real, 1)
     has_rsample = True
 
-    def __init__(self, loc: Tensor, log_scale: Tensor, event_dims: int = 1) -> None:
-        self.loc, self.log_scale, self.event_dims = loc, log_scale, event_dims
+    def __init__(self, loc: Tensor, log_scale: Tensor, event_dims: int = 1, unit: Tensor | None = None) -> None:
+        self.loc, self.log_scale, self.event_dims, self.unit = loc, log_scale, event_dims, unit
         self.scale = log_scale.exp()
         split = loc.dim() - event_dims
         super().__init__(loc.shape[:split], loc.shape[split:], validate_args=False)

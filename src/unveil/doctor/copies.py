@@ -93,7 +93,8 @@ def _hashed(split: Split) -> _Hashed:
     values = split.values[:].flatten(1)
     sound = torch.ones(len(values), dtype=torch.bool)
     if values.is_floating_point():
-        sound = torch.isfinite(values).all(1)
+        gaps = values.isnan() if split.reading.measure == "columns" else torch.zeros_like(values, dtype=torch.bool)
+        sound = (torch.isfinite(values) | gaps).all(1)
         values = values + 0.0  # -0 is 0, but not in its bytes
     if values.shape[1] > 1:
         sound &= values.amin(1) != values.amax(1)
@@ -119,6 +120,7 @@ def _by_chance(data: Dataset, pairs: float) -> bool:
 
 def _bits(values: Tensor) -> float:
     """-log2 of the probability that two of `values` (N,) are equal; infinite where hardly any are."""
+    values = values[~values.isnan()]
     counts = values.unique(return_counts=True)[1].double()
     if values.is_floating_point() and len(counts) > 0.5 * len(values):
         return inf

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unveil.data import Dataset, Split, column
+from unveil.data import Dataset, Split
 from unveil.data.arrays import DARK
 from unveil.data.store import Store
 from unveil.doctor.copies import copies_between_splits, copies_within_splits
@@ -76,7 +76,10 @@ def _splits(data: Dataset) -> Iterator[tuple[Split, Tensor]]:
 def values_not_finite(data: Dataset) -> Iterator[Finding]:
     """Entries that are no numbers: the steps that see them are lost, and their rows are never learned."""
     for split, values in _splits(data):
-        bad = ~torch.isfinite(values).all(1) if values.is_floating_point() else torch.zeros(0, dtype=torch.bool)
+        bad = torch.zeros(0, dtype=torch.bool)
+        if values.is_floating_point():
+            gaps = values.isnan() if data.space.measure == "columns" else torch.zeros_like(values, dtype=torch.bool)
+            bad = ~(torch.isfinite(values) | gaps).all(1)
         if bad.any():
             yield Finding(
                 "wrong",
@@ -91,15 +94,15 @@ def constant_entries(data: Dataset) -> Iterator[Finding]:
     if len(data.train) < 2:
         return
     values = data.train.values[:].flatten(1)
-    low = values.amin(0)
-    constant = low == values.amax(0)
+    low, high = _reach(values)
+    constant = low == high
     count, size = int(constant.sum()), constant.numel()
     image = data.space.is_image
     if count == 0 or (image and count <= MARGIN * size):
         return
     moving = torch.zeros_like(constant)
     for _, others in _splits(data):
-        moving |= constant & (others != low).any(0)
+        moving |= constant & ((others != low) & ~others.isnan()).any(0)
     yield Finding(
         "note" if image else "doubtful",
         f"{count} of {size} {'pixels' if image else 'entries'} are the same in every training example",
@@ -109,6 +112,14 @@ def constant_entries(data: Dataset) -> Iterator[Finding]:
         if image
         else "leave these entries out: under a density a constant is worth nats without end, and they mean nothing",
     )
+
+
+def _reach(values: Tensor) -> tuple[Tensor, Tensor]:
+    """(E,) the least and the largest of each entry of `values` (N, E), gaps left out."""
+    if not values.is_floating_point():
+        return values.amin(0), values.amax(0)
+    unknown = values.isnan()
+    return values.masked_fill(unknown, torch.inf).amin(0), values.masked_fill(unknown, -torch.inf).amax(0)
 
 
 def constant_rows(data: Dataset) -> Iterator[Finding]:
@@ -145,29 +156,24 @@ def dim_images(data: Dataset) -> Iterator[Finding]:
         )
 
 
-def _of_kind(data: Dataset, kind: str) -> Tensor:
-    """Places of the entries that are 'real' or 'count', by the measure of all or by that of each column."""
-    if data.space.measure == "columns":
-        return torch.tensor([place for place, text in enumerate(data.space.columns) if column(text).kind == kind]).long()
-    return torch.arange(data.space.size if data.space.measure == kind else 0)
-
-
 def odd_scales(data: Dataset) -> Iterator[Finding]:
-    """Real entries whose scale is far from one."""
-    places = _of_kind(data, "real")
-    if len(places) == 0 or len(data.train) < 2:
+    """Real entries whose scale is far from that of the others: the likelihood of an array has one for all."""
+    if data.space.measure != "real" or len(data.train) < 2:
         return
-    deviations = data.train.values[:].flatten(1)[:, places].double().std(0)
-    odd = (deviations > 0) & ((deviations < SCALES[0]) | (deviations > SCALES[1]))
+    deviations = data.train.values[:].flatten(1).double().std(0)
+    if not (deviations > 0).any():
+        return
+    middle = deviations[deviations > 0].median()
+    odd = (deviations > 0) & ((deviations < SCALES[0] * middle) | (deviations > SCALES[1] * middle))
     if odd.any():
         yield Finding(
             "doubtful",
-            f"{int(odd.sum())} of {len(places)} real entries have a scale far from one",
+            f"{int(odd.sum())} of {len(deviations)} real entries have a scale far from that of the others",
             f"standard deviations from {float(deviations[odd].min()):.3g} to {float(deviations[odd].max()):.3g} (entries "
-            f"{some(places[odd])}), over n = {len(data.train):,} training rows; likelihoods are made for {SCALES[0]:g} to "
-            f"{SCALES[1]:g}",
+            f"{some(odd.nonzero().flatten())}), over n = {len(data.train):,} training rows, where the median is "
+            f"{float(middle):.3g}; likelihoods are made for {SCALES[0]:g} to {SCALES[1]:g} of a common scale",
             "subtract each entry's training mean and divide by its training standard deviation; add the sum of the "
-            "logarithms of those deviations to -log p(x) for nats of the data as they were",
+            "logarithms of those deviations to -log p(x) for nats of the data as they were; or load them as a table",
         )
 
 
@@ -188,10 +194,10 @@ def gray_stored_as_real(data: Dataset) -> Iterator[Finding]:
 
 
 def huge_counts(data: Dataset) -> Iterator[Finding]:
-    """Counts too large to be read as they are."""
-    places = _of_kind(data, "count")
-    if len(places) == 0:
+    """Counts too large to be read as they are; those in the columns of a table are read by their logarithm."""
+    if data.space.measure != "count":
         return
+    places = torch.arange(data.space.size)
     largest = data.train.values[:].flatten(1)[:, places].amax(0)
     huge = largest > MOST
     if huge.any():

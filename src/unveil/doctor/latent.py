@@ -16,6 +16,7 @@ from unveil.distributions import (
     DiagonalGaussian,
     GumbelOneHot,
     PositiveNormal,
+    Rescaled,
     TypedColumns,
     surface_of,
 )
@@ -35,6 +36,8 @@ AT_EDGE = 0.01
 """Share of scales at the edge above which they are no accident of a few examples."""
 SCALED = (DiagonalGaussian, Normal, Laplace, StudentT, PositiveNormal)
 """Densities of real x whose scale a head bounds."""
+UNITED = (DiagonalGaussian, PositiveNormal)
+"""Those of them that say in which unit."""
 USED, HARDLY = 0.5, 0.1
 """Shares of the codes that equal use would have chosen. With half of them unused a book of half the size would do; with
 nine tenths it has collapsed."""
@@ -189,14 +192,14 @@ def likelihood_scales(case: Case) -> Iterator[Finding]:
 
 
 def _scales(output: Distribution) -> Tensor | None:
-    """(B, E) log-scales of those entries of p(x|z) that have one; None where none has."""
-    parts = output.groups if isinstance(output, TypedColumns) else [output]
-    bases = [part.base_dist if isinstance(part, Independent) else part for part in parts]
-    logs = [
-        base.scale.log().expand(base.batch_shape + base.event_shape)[0].flatten(1).double().cpu()
-        for base in bases
-        if isinstance(base, SCALED)
-    ]
+    """(B, E) log-scales of those entries of p(x|z) that have one, in the units of their heads; None where none has."""
+    logs = []
+    for part in output.groups if isinstance(output, TypedColumns) else [output]:
+        base = part.base_dist if isinstance(part, Independent) else part.base if isinstance(part, Rescaled) else part
+        if isinstance(base, SCALED):
+            whole = base.scale.log().expand(base.batch_shape + base.event_shape)
+            unit = base.unit if isinstance(base, UNITED) else None
+            logs.append((whole if unit is None else whole - unit.log())[0].flatten(1).double().cpu())
     return torch.cat(logs, 1) if logs else None
 
 

@@ -84,7 +84,8 @@ def _ranked(draw: Draw, normalised: bool) -> tuple[Tensor, Tensor]:
         below += simulated < x
         ties += simulated == x
         outside += ((simulated < 0) | (simulated > 1)).float().mean() / DRAWS
-    u = (below + (ties + 1) * torch.rand_like(x)) / (DRAWS + 1)
+    chance = torch.rand_like(x)  # where nothing is known, any rank is as good
+    u = torch.where(x.isnan(), chance, (below + (ties + 1) * chance) / (DRAWS + 1))
     sound = draw.log_px.isfinite().all(0)
     return u.flatten(1)[sound].cpu(), outside.cpu()
 

@@ -157,7 +157,7 @@ def _watched(trainer: Trainer, number: int) -> Spot | None:
     reseed(trainer.config.seed, "step", number, MICROBATCH, device=feed.device)
     t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
     with autocast(trainer.precision, feed.device):
-        return find(trainer.step, feed.batch(number), t)
+        return find(trainer.step, feed.batch(number), t, gaps=feed.split.reading.measure == "columns")
 
 
 def _found(trainer: Trainer, spot: Spot, number: int, exact: bool, steps: int) -> NonFinite:

@@ -39,7 +39,7 @@ class Spot:
     rows: Tensor
 
 
-def find(step: Step, batch: Batch, t: Tensor) -> Spot | None:
+def find(step: Step, batch: Batch, t: Tensor, gaps: bool = False) -> Spot | None:
     """The first tensor of one forward and backward pass that is not finite; None where all are.
 
     The default generators are to be seeded as for the step. Weights and gradients are left as they are, buffers that move
@@ -49,20 +49,22 @@ def find(step: Step, batch: Batch, t: Tensor) -> Spot | None:
         step: in the mode in which it is to run.
         batch: B examples.
         t: time in epochs.
+        gaps: whether NaN in x is a gap in a table, and no error.
     """
     size = len(batch.x)
+    gapped = batch.x if gaps else None
     for name, tensor in [*step.named_parameters(), *step.named_buffers()]:
         if not _sound(tensor):
             path, _, own = name.rpartition(".")
             return Spot(path, f"the weight {own!r}", NOWHERE)
-    if not _sound(batch.x):
+    if not _sound(torch.where(batch.x.isnan(), 0.0, batch.x) if gaps else batch.x):
         return Spot("", "x itself", _rows(batch.x, size))
     with torch.enable_grad():
-        with _watched(step, size) as (seen, gradients):
+        with _watched(step, size, gapped) as (seen, gradients):
             draw = step.model.draw(batch, step.objective.samples or 1, step.objective.gradient or "pathwise")
         if seen:
             return seen[0]
-        with _watched(step, size) as (seen, _):
+        with _watched(step, size, gapped) as (seen, _):
             loss = step.objective(draw, step.model, t)
     losses = {MODEL: loss} if isinstance(loss, Tensor) else dict(loss)
     if all(map(_sound, losses.values())):
@@ -74,7 +76,7 @@ def find(step: Step, batch: Batch, t: Tensor) -> Spot | None:
 
 
 @contextmanager
-def _watched(step: Step, size: int) -> Iterator[tuple[list[Spot], list[Spot]]]:
+def _watched(step: Step, size: int, gapped: Tensor | None) -> Iterator[tuple[list[Spot], list[Spot]]]:
     """Within, the first thing that goes into a module or comes out of it and is not finite is put into the first list.
 
     The first gradient of such a thing that is not, whenever the backward pass comes to it, is put into the second.
@@ -84,17 +86,22 @@ def _watched(step: Step, size: int) -> Iterator[tuple[list[Spot], list[Spot]]]:
     with ExitStack() as stack:
         for name, module in step.named_modules():
             if name:
-                for hook in _hooks(name, module, size, seen, gradients):
+                for hook in _hooks(name, module, size, gapped, seen, gradients):
                     stack.callback(hook.remove)
         yield seen, gradients
 
 
-def _hooks(name: str, module: nn.Module, size: int, seen: list[Spot], gradients: list[Spot]) -> Iterator[Any]:
-    """Hooks that add to `seen` what goes into this module, or comes out of it, and is not finite; likewise gradients."""
+def _hooks(
+    name: str, module: nn.Module, size: int, gapped: Tensor | None, seen: list[Spot], gradients: list[Spot]
+) -> Iterator[Any]:
+    """Hooks that add to `seen` what goes into this module, or comes out of it, and is not finite; likewise gradients.
+
+    x itself may have gaps where `gapped` is it.
+    """
 
     def look(what: str, value: Any) -> None:
         for part, tensor in _tensors(value):
-            if not seen and not _sound(tensor):
+            if not seen and tensor is not gapped and not _sound(tensor):
                 seen.append(Spot(name, _called(what, part), _rows(tensor, size)))
 
     def before(module: nn.Module, inputs: Any) -> None:

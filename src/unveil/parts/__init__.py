@@ -18,6 +18,7 @@ from unveil.parts.point import Point
 from unveil.parts.posteriors import Full, LowRank
 from unveil.parts.priors import Conditioned, Standard
 from unveil.parts.sphere import UniformSphere, VonMisesFisher
+from unveil.parts.tabular import Tabular
 from unveil.parts.two_stage import TwoStage
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Spline",
     "Standard",
     "StudentT",
+    "Tabular",
     "TwoStage",
     "UniformCodes",
     "UniformOneHot",

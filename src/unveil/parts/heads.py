@@ -84,6 +84,9 @@ class Gaussian(Head):
 class Isotropic(Head):
     """Independent Gaussians around the parameters, with one scale for all entries and examples, learned or fixed.
 
+    x may have any unit: `fit` takes one, in which parameters and scale are counted from then on. The density is still that
+    of x.
+
     Args:
         event_dims: how many trailing dimensions are the event.
         scale: the standard deviation to begin with, positive.
@@ -91,6 +94,7 @@ class Isotropic(Head):
     """
 
     measures = ("real",)
+    unit: Tensor
 
     def __init__(self, event_dims: int = 1, scale: float = 1.0, learned: bool = True) -> None:
         super().__init__()
@@ -101,13 +105,21 @@ class Isotropic(Head):
         self.event_dims, self.scale, self.learned = event_dims, scale, learned
         start = BOUND * atanh(2 * log(scale) / BOUND) if learned else 2 * log(scale)  # the bound undone
         self.log_variance = nn.Parameter(torch.tensor(start), requires_grad=learned)
+        self.register_buffer("unit", torch.ones(()))
+
+    @torch.no_grad()
+    def fit(self, unit: float) -> Isotropic:
+        """Count parameters and scale in this unit, such as the spread of x; gives itself."""
+        self.unit.fill_(unit)
+        return self
 
     def forward(self, parameters: Tensor) -> Distribution:
         log_variance = bounded(self.log_variance) if self.learned else self.log_variance
-        return DiagonalGaussian(parameters.float(), 0.5 * log_variance, self.event_dims)
+        log_scale = 0.5 * log_variance + self.unit.log()
+        return DiagonalGaussian(self.unit * parameters.float(), log_scale, self.event_dims, self.unit)
 
     def start(self, mean: Tensor) -> Tensor:
-        return mean
+        return mean / self.unit
 
 
 class Bernoulli(Head):

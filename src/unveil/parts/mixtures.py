@@ -108,8 +108,9 @@ class Vamp(Part):
 
     @torch.no_grad()
     def start(self, data: Split) -> None:
-        """Let the pseudo-inputs begin at E[x] of rows drawn by torch's default generator."""
-        self.pseudo_inputs.copy_(data.reading.mean(data.values[_some(len(data), self.count)]))
+        """Let the pseudo-inputs begin at E[x] of rows drawn by torch's default generator, gaps at the mean."""
+        x = data.reading.mean(data.values[_some(len(data), self.count)])
+        self.pseudo_inputs.copy_(torch.where(x.isnan(), data.mean(), x))
 
 
 class Exemplar(Part):

@@ -3,5 +3,19 @@
 from unveil.pictures.charts import curves, latent_plane, manifold
 from unveil.pictures.sheets import maps, on_paper, pairs, save_sheet, sheet
 from unveil.pictures.style import PALETTE, save
+from unveil.pictures.tables import Column, marginals
 
-__all__ = ["PALETTE", "curves", "latent_plane", "manifold", "maps", "on_paper", "pairs", "save", "save_sheet", "sheet"]
+__all__ = [
+    "PALETTE",
+    "Column",
+    "curves",
+    "latent_plane",
+    "manifold",
+    "maps",
+    "marginals",
+    "on_paper",
+    "pairs",
+    "save",
+    "save_sheet",
+    "sheet",
+]

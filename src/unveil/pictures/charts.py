@@ -23,6 +23,7 @@ def latent_plane(
     title: str,
     note: str,
     axis_names: tuple[str, str],
+    classes: Sequence[str] = (),
 ) -> Figure:
     """Encoded examples as points, coloured by label; each label also stands where its points are most by themselves.
 
@@ -32,6 +33,7 @@ def latent_plane(
         title: what it shows.
         note: how it was made.
         axis_names: of the two coordinates.
+        classes: names of the labels 0, 1, 2, ...; empty where they are but numbers.
     """
     figure, axes = blank(8, 7.4, title, note)
     kinds = [] if labels is None else np.unique(labels).tolist()
@@ -46,8 +48,10 @@ def latent_plane(
         axes.scatter(points[shuffled, 0], points[shuffled, 1], s=size, c=colours[shuffled], alpha=0.7, linewidths=0)
         for kind, colour in zip(kinds, PALETTE, strict=False):
             middle = _heart(points, labels == kind)
-            box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": colour, "linewidth": 1.8}
-            axes.annotate(str(kind), middle, ha="center", va="center", fontsize=11, fontweight="bold", color=INK, bbox=box)
+            shape = "round,pad=0.3" if classes else "circle,pad=0.25"
+            box = {"boxstyle": shape, "facecolor": "white", "edgecolor": colour, "linewidth": 1.8}
+            name = classes[kind] if kind < len(classes) else str(kind)
+            axes.annotate(name, middle, ha="center", va="center", fontsize=11, fontweight="bold", color=INK, bbox=box)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel(axis_names[0], fontsize=9, color=INK)
     axes.set_ylabel(axis_names[1], fontsize=9, color=INK)

@@ -45,6 +45,20 @@ def blank(width: float, height: float, title: str, note: str = "") -> tuple[Figu
     return figure, axes
 
 
+def panels(rows: int, columns: int, title: str, note: str) -> tuple[Figure, list[Axes]]:
+    """A figure of small pairs of axes, row by row, under one title, over a note."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(2.4 * columns, 6.0), 1.7 * rows + 0.9), dpi=DPI, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color="#666666")
+    every = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7, colors=INK)
+    return figure, every
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
     buffer = io.BytesIO()

@@ -1,5 +1,6 @@
 """Recipes: named compositions of parts with defaults that work. A recipe is an argument away from another."""
 
+from unveil.data.tables.table import SUFFIXES
 from unveil.errors import unknown
 from unveil.recipes import (
     adversarial,
@@ -49,5 +50,7 @@ def recipe(name: str) -> Recipe:
 
 
 def default_recipe(data: str) -> str:
-    """The recipe named like the data, else 'vae'."""
+    """The recipe named like the data, 'table' for a file that is one, else 'vae'."""
+    if data.lower().endswith(SUFFIXES):
+        return "table"
     return data if data in RECIPES else "vae"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from unveil.data import Dataset
+from unveil.errors import SettingError
 from unveil.networks import Mlp
 from unveil.objectives import (
     AdversarialPrior,
@@ -74,6 +75,8 @@ def vae_gan(
         pixels: weight of the distortion of x, which steadies the first epochs.
         critic: width of each hidden layer of the critic; of the last one's features distortion is measured.
     """
+    if data.train.gaps:
+        raise SettingError(f"vae-gan's critic would tell {data.name} from samples by its gaps; fill them, or take vae")
     *hidden, size = critic
     judge = Critic(replace(networks, hidden=tuple(hidden)).encoder(data, (size,)), size)
     distortion = pixels * Distortion() + FeatureDistortion(judge)

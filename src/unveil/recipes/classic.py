@@ -31,6 +31,14 @@ RECIPES["mnist-2d"] = replace(
     summary="two latent dimensions: a plane to look at",
     training=Training(epochs=18, learning_rate=5e-3),
 )
+RECIPES["table"] = replace(
+    RECIPES["vae"].given(hidden=(128, 128), activation="silu"),
+    name="table",
+    summary="for tables, which have few columns: small networks",
+    source=f"{KINGMA}; likelihoods as in Nazabal et al. 2020, arXiv:1807.03653",
+    training=Training(learning_rate=3e-3),
+    measures=("columns",),
+)
 
 
 @register(

@@ -72,7 +72,7 @@ def _chosen(data: Dataset, networks: Networks, alphabet: Quantiser, width: int, 
         encoder = Centred(GridEncoder(shape, networks.channels, alphabet.dimensions), shape, networks.gain)
         encoder.centre_at(data.train.mean())
         posterior = Net(encoder, Quantised(alphabet, networks.latent))
-        head = likelihood_of(data.space)
+        head = likelihood_of(data)
         likelihood = Net(GridDecoder(alphabet.dimensions, networks.channels[::-1], head.needs(shape)), head)
         likelihood.start(data.train.mean())
     else:

@@ -8,7 +8,7 @@ from unveil.models import Group, Ladder
 from unveil.networks import Centred, ConvBlock, ConvLadder, DenseBlock, DenseLadder, Mlp, PixelDecoder, Rise
 from unveil.objectives import Distortion, Rate
 from unveil.parts import Gaussian, Net, Standard
-from unveil.recipes.recipe import Composition, Networks, likelihood_of, register
+from unveil.recipes.recipe import Composition, Networks, likelihood_of, register, seeing
 from unveil.training.config import Training
 
 
@@ -28,8 +28,7 @@ def ladder(data: Dataset, networks: Networks, layers: int = 3) -> Composition:
     if layers < 1:
         raise SettingError(f"a ladder cannot have {layers} layers; give at least 1")
     width, latent, gain = networks.hidden[-1], networks.latent, layers**-0.5
-    up = Centred(DenseLadder(data.space.shape, width, layers), data.space.shape, networks.gain)
-    up.centre_at(data.train.mean())
+    up = seeing(data, lambda shape: DenseLadder(shape, width, layers), networks.gain)
     groups = [
         Group(
             DenseBlock(width, width, 2 * latent),
@@ -87,7 +86,7 @@ def nvae_small(data: Dataset, networks: Networks, groups: int = 1, planes: int =
                 )
             )
             above = size
-    head = likelihood_of(data.space)
+    head = likelihood_of(data)
     likelihood = Net(PixelDecoder(above, head.needs(shape)), head)
     likelihood.start(data.train.mean())
     posterior = Net(Mlp(sizes[0], (), (2 * latent,)), Gaussian(latent))

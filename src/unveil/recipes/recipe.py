@@ -14,13 +14,14 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from torch import nn
 
-from unveil.data import MEANING, Dataset, Space
+from unveil.data import MEANING, Dataset
 from unveil.errors import SettingError, unknown
 from unveil.models import VAE, Model
 from unveil.networks import Centred, ConvDecoder, ConvEncoder, Mlp
 from unveil.objectives import Term, Warmup
 from unveil.part import Conditional, Likelihood
-from unveil.parts import Gaussian, Head, Net, Standard, likelihood_for
+from unveil.parts import Columns, Gaussian, Head, Isotropic, Net, Standard, Tabular, likelihood_for
+from unveil.parts.tabular import width
 from unveil.training.config import Training
 
 Activation = Literal["relu", "silu", "gated"]
@@ -61,16 +62,14 @@ class Networks:
             raise SettingError(f"an input multiplied by {self.gain} says nothing; give a positive gain")
 
     def encoder(self, data: Dataset, outputs: Sequence[int], context: int = 0) -> nn.Module:
-        """A network from x (N, *event) to (N, *outputs), which sees x centred at the training mean."""
-        shape = data.space.shape
-        network: nn.Module = (
-            Mlp(shape, self.hidden, outputs, self.activation, context)
-            if self.network == "mlp"
-            else ConvEncoder(_image(shape), self.channels, outputs, context)
-        )
-        centred = Centred(network, shape, self.gain / data.space.white)
-        centred.centre_at(data.train.mean())
-        return centred
+        """A network from x (N, *event) to (N, *outputs), which sees x as `seeing` says."""
+
+        def network(shape: tuple[int, ...]) -> nn.Module:
+            if self.network == "mlp":
+                return Mlp(shape, self.hidden, outputs, self.activation, context)
+            return ConvEncoder(_image(shape), self.channels, outputs, context)
+
+        return seeing(data, network, self.gain)
 
     def decoder(self, inputs: Sequence[int], outputs: Sequence[int], context: int = 0) -> nn.Module:
         """A network from z (N, *inputs) to (N, *outputs)."""
@@ -86,7 +85,7 @@ class Networks:
     def likelihood(self, data: Dataset, head: Head | None = None, inputs: Sequence[int] | None = None) -> Net:
         """p(x|z): a decoder under `head`, what fits the data's space unless something else is asked for."""
         shape = data.space.shape
-        head = head or likelihood_of(data.space)
+        head = head or likelihood_of(data)
         net = Net(self.decoder(inputs or (self.latent,), head.needs(shape), _context(data)), head)
         net.start(data.train.mean())
         return net
@@ -106,9 +105,31 @@ class Networks:
         return Warmup(rate, self.kl_warmup) if self.kl_warmup else rate
 
 
-def likelihood_of(space: Space) -> Head:
-    """The likelihood that fits a space, where nothing else is asked for."""
-    return likelihood_for(space.measure, len(space.shape), space.levels, space.columns)
+def likelihood_of(data: Dataset) -> Head:
+    """The likelihood that fits data, where nothing else is asked for: that of their space, and in their units."""
+    space = data.space
+    head = likelihood_for(space.measure, len(space.shape), space.levels, space.columns)
+    if isinstance(head, Columns):
+        return head.fit(data.train.values[:].float())
+    return head.fit(data.train.spread()) if isinstance(head, Isotropic) else head
+
+
+def seeing(data: Dataset, network: Callable[[tuple[int, ...]], nn.Module], gain: float) -> nn.Module:
+    """A network that sees x centred at the training mean and by their scale, or the columns of a table each in its own way.
+
+    Args:
+        data: what it is to see.
+        network: makes one, from the shape of its input.
+        gain: by how much centred x are multiplied.
+    """
+    space, train = data.space, data.train
+    if space.measure == "columns":
+        gaps = train.values[:].isnan().any(0).nonzero().flatten().tolist()
+        return Tabular(network((width(space.columns, gaps),)), space.columns, gaps).fit(train.values[:].float())
+    unit = train.spread() if space.measure == "real" else space.white
+    centred = Centred(network(space.shape), space.shape, gain / unit)
+    centred.centre_at(train.mean())
+    return centred
 
 
 def _image(shape: Sequence[int]) -> tuple[int, ...]:

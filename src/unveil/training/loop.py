@@ -209,7 +209,9 @@ class Trainer:
         step = self.state.step - 1
         named, told = self._batch_of(step), self._told(step)
         try:
-            then = self.recovery.after(self.feed.batch(step).x, named)
+            x = self.feed.batch(step).x
+            known = x if not self.feed.split.gaps else x[~x.isnan()]
+            then = self.recovery.after(bool(known.isfinite().all()), named)
         except DivergedError:
             self._tell({**told, "then": "stopped"})
             raise

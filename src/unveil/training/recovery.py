@@ -6,8 +6,6 @@ run that was stopped on the way decides alike.
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from unveil.errors import DivergedError
 from unveil.training.config import Training
 from unveil.training.state import State
@@ -43,11 +41,11 @@ class Recovery:
         """Whether it must know of a step at once whether it was finite, for which the host waits for the device."""
         return self.how != "skip"
 
-    def after(self, x: Tensor, named: str) -> str | None:
+    def after(self, sound: bool, named: str) -> str | None:
         """What is done about the step just taken, which was not finite; None where it is left out.
 
         Args:
-            x: what the step saw: where that is not finite, a smaller rate is no help.
+            sound: whether what it saw is finite, without which a smaller rate is no help.
             named: the step, for a person.
 
         Raises:
@@ -59,7 +57,7 @@ class Recovery:
                 f"anew with a learning rate below {self.learning_rate:g}"
             )
         state, lost = self.state, self.state.step - 1
-        if lost in state.went_back or not x.isfinite().all():
+        if lost in state.went_back or not sound:
             return None
         if len(state.went_back) == MOST:
             raise DivergedError(

@@ -121,7 +121,7 @@ def picked(batch: Batch, rows: Tensor) -> Batch:
         return None if column is None else column[rows]
 
     index, context, labelled = of(batch.index), of(batch.context), of(batch.labelled)
-    return Batch(batch.x[rows], index, batch.size, of(batch.observed), context, labelled)  # type: ignore[arg-type]
+    return Batch(batch.x[rows], index, batch.size, context, labelled)  # type: ignore[arg-type]
 
 
 def told(loss: Loss) -> Tensor:

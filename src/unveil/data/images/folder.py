@@ -16,7 +16,7 @@ from unveil.data.images.reading import reading_of_images
 from unveil.data.images.scan import scan
 from unveil.data.images.survey import stored, survey
 from unveil.data.space import Measure, Space
-from unveil.data.splitting import GIVEN, parted
+from unveil.data.splitting import GIVEN, named, parted
 from unveil.errors import DataError
 
 
@@ -72,7 +72,8 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
     names, labels = _classes(kept)
     reading = reading_of_images(seen.frame.channels, seen.near, measure, str(root))
     values = stored(shelf, seen, str(root))
-    train, validation, test = parted(Split("all", values, labels, torch.arange(len(values)), reading), _given(kept))
+    given = named([_place(path)[0] for path in kept])
+    train, validation, test = parted(Split("all", values, labels, torch.arange(len(values)), reading), given)
     about = [classes_said(names, "sub-folder")] if names else []
     return Dataset(
         str(root),
@@ -103,11 +104,3 @@ def _classes(paths: list[Path]) -> tuple[tuple[str, ...], Tensor | None]:
         return (), None
     number = {name: place for place, name in enumerate(names)}
     return tuple(names), torch.tensor([number[parts[0]] for parts in inside])
-
-
-def _given(paths: list[Path]) -> dict[str, Tensor]:
-    """Positions of the images of each split that folders at the top name; nothing where some lie in none of them."""
-    said = [_place(path)[0] for path in paths]
-    if None in said or not {"train", "test"} & set(said):
-        return {}
-    return {name: torch.tensor([place for place, one in enumerate(said) if one == name]) for name in set(said) if name}

@@ -53,6 +53,7 @@ class Scores:
         measure: of the data's space: what the nats are nats of.
         samples: K, draws of z for each example.
         seed: of binarisation, noise, and which held-out examples say what is typical.
+        gapped: how many of the scored examples have gaps.
     """
 
     row: Tensor
@@ -76,6 +77,7 @@ class Scores:
     measure: str
     samples: int
     seed: int
+    gapped: int = 0
 
     def columns(self) -> dict[str, np.ndarray]:
         """A row for each example, in their order, as a writer of CSV or Parquet takes it: name to (N,)."""
@@ -133,6 +135,11 @@ class Scores:
             )
         if self.quantity != WEIGHTED:
             said.append(f"this model has no estimate of log p(x) here; the score is made of {self.quantity}")
+        if self.gapped:
+            said.append(
+                f"{self.gapped:,} of the {n:,} rows have gaps: their nats are of fewer entries, and compare with those of "
+                "rows in which as much is known"
+            )
         return [*said, *self.overlap.advice(n), *self._on_the_choice()]
 
     def _on_the_choice(self) -> list[str]:
@@ -222,4 +229,5 @@ def score(
         measure=split.reading.measure,
         samples=samples,
         seed=seed,
+        gapped=int(split.values[:].flatten(1).isnan().any(1).sum()) if split.gaps else 0,
     )

@@ -166,7 +166,7 @@ def _maps(model: Model, batch: Batch, samples: int, purpose: tuple[int | str, ..
         if entropy is None:
             known = False
         else:
-            expected += share * _mean(draw, entropy)
+            expected += share * _mean(draw, entropy).masked_fill(~batch.observed, 0.0)
     return cost.cpu(), expected.cpu() if known else None
 
 

@@ -1,0 +1,171 @@
+"""Of which kind a column is, as its cells suggest or as a person says, and its values as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from unveil.data.columns import CLASSED, Field, column
+from unveil.data.tables.cells import NUMERIC, Cells, as_number, shown
+from unveil.errors import DataError, unknown
+
+KINDS = ("real", "positive", "count", "ordinal", "categorical")
+"""What a person may say of a column."""
+MOST_CLASSES = 100
+"""Of a column of words: one with more of them names its rows, or is a text."""
+MOST_ASKED = 1_000
+"""The same where a person says that they are classes."""
+FEW = 20
+"""Rows, and different numbers, from which on they tell what a column is."""
+LARGE = 10_000
+"""A count that is larger than this is better a real number."""
+LARGEST = 2**24
+"""Single precision holds no larger whole number exactly."""
+LOST = 1e-3
+"""Share of a standard deviation that single precision may round by."""
+POINT = 0.05
+"""Share of the rows that hold one and the same number, from which on a density has a point to fall into."""
+
+
+class LeftOutError(Exception):
+    """A column that tells nothing, with the reason."""
+
+
+def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
+    """The column and its values (N,), NaN where nothing is known.
+
+    Words are classes, in sorted order. Whole numbers are classes where there are two of them, counts where they are small
+    and vary at least about as much as counts do, ordinal where there are few, and real else, as all other numbers.
+
+    Raises:
+        LeftOutError: it is constant, or names the rows.
+        DataError: it mixes words and numbers, or holds numbers that are none here.
+    """
+    known, texts = cells.known, cells.texts
+    if len(known) < 2:
+        raise LeftOutError("it has no values" if not known else f"it is constant ({shown(cells.words[known[0]])})")
+    if len(texts) == len(known) and not all(NUMERIC.fullmatch(cells.words[place]) for place in texts):
+        total = int(cells.counts[known].sum())
+        if len(known) > MOST_CLASSES or (total >= FEW and len(known) > total / 2):
+            raise LeftOutError(f"it has {len(known):,} different words in {total:,} rows, and so names them or is a text")
+        return as_field(cells, "categorical")
+    values = cells.values()  # which says what is wrong with a column of both
+    seen = values[~np.isnan(values)]
+    whole = all(cells.words[place].isdecimal() for place in known) and seen.max() <= LARGEST
+    if not whole:
+        return as_field(cells, "real")
+    different = len(np.unique(seen))
+    if different == len(seen) >= FEW and np.ptp(seen) == len(seen) - 1:
+        raise LeftOutError("it numbers the rows")
+    if different == 2:
+        return as_field(cells, "categorical")
+    if seen.max() <= LARGE and seen.var() >= seen.mean() / 2:
+        return as_field(cells, "count")
+    return as_field(cells, "ordinal" if different <= FEW else "real")
+
+
+def as_field(cells: Cells, kind: str) -> tuple[Field, np.ndarray]:
+    """The column as one of that kind, and its values (N,), NaN where nothing is known.
+
+    Raises:
+        LeftOutError: it is constant, or its numbers are too much alike for single precision.
+        DataError: cells that this kind does not admit.
+    """
+    if kind not in KINDS:
+        raise unknown(f"kind of column for {cells.name!r}", kind, KINDS, DataError)
+    if len(cells.known) < 2:
+        raise LeftOutError("it is constant, or empty")
+    if kind in CLASSED:
+        words = _classes(cells, kind)
+        field = Field(cells.name, f"{kind}:{len(words)}", words)
+    else:
+        field = Field(cells.name, kind)
+    values = coded(cells, field)
+    if kind == "real":
+        _check_precision(values)
+    return field, values
+
+
+def _classes(cells: Cells, kind: str) -> tuple[str, ...]:
+    """The words of a column as classes: numbers in their order, words in that of the alphabet."""
+    words = [cells.words[place] for place in cells.known]
+    if len(words) > MOST_ASKED:
+        raise DataError(
+            f"{cells.source}: column {cells.name!r} has {len(words):,} different values; classes are at most 1,000"
+        )
+    if not cells.texts:
+        return tuple(sorted(words, key=lambda word: (as_number(word), word)))
+    if kind == "ordinal":
+        raise DataError(
+            f"{cells.at(cells.texts[0])} holds {shown(cells.words[cells.texts[0]])}, and the order of words is not known; "
+            "write their places as numbers, or take it as categorical"
+        )
+    return tuple(sorted(words))
+
+
+def coded(cells: Cells, field: Field) -> np.ndarray:
+    """(N,) float64 the values of a column that is known already, NaN where nothing is known.
+
+    Raises:
+        DataError: cells that it does not admit, such as a class that it does not have.
+    """
+    one = column(field.kind)
+    if one.kind in CLASSED:
+        return _numbered(cells, field)
+    values = cells.values()
+    wrong = {"positive": values <= 0, "count": (values < 0) | (values > LARGEST) | (values != np.round(values))}
+    bad = wrong.get(one.kind)
+    if bad is not None and (bad & ~np.isnan(values)).any():
+        place = int(cells.codes[int(np.argmax(bad & ~np.isnan(values)))])
+        needs = "numbers above 0" if one.kind == "positive" else f"whole numbers from 0 to {LARGEST:,}"
+        raise DataError(
+            f"{cells.at(place)} holds {shown(cells.words[place])}, and is to be {one.kind}, {needs}; correct it, or give "
+            f"--columns {cells.name}=real"
+        )
+    return values
+
+
+def _numbered(cells: Cells, field: Field) -> np.ndarray:
+    number = {word: float(place) for place, word in enumerate(field.words)}
+    # a program that writes 1 as 1.0 means the same class
+    alike = {as_number(word): place for word, place in number.items()}
+    alike.pop(None, None)
+    found = np.full(len(cells.words), np.nan)
+    for place in cells.known:
+        word = cells.words[place]
+        code = number.get(word, alike.get(cells.numbers[place]))
+        if code is None:
+            listed = ", ".join(field.words[:8]) + (", ..." if len(field.words) > 8 else "")
+            raise DataError(
+                f"{cells.at(place)} holds {shown(word)}, which is none of its classes ({listed}); leave the cell empty to "
+                "have it taken as unknown"
+            )
+        found[place] = code
+    return found[cells.codes]
+
+
+def _check_precision(values: np.ndarray) -> None:
+    """See that numbers that differ still do in single precision."""
+    seen = values[~np.isnan(values)]
+    spread, largest = float(seen.std()), float(np.abs(seen).max())
+    if np.spacing(np.float32(largest)) > LOST * spread or spread < 1e-30:
+        raise LeftOutError(
+            f"its numbers, around {seen.mean():.3g} and {spread:.2g} apart, are hardly told apart in single precision; "
+            "subtract a constant, or take another unit"
+        )
+
+
+def remarks(fields: Sequence[Field], values: np.ndarray) -> list[str]:
+    """What a person should know of columns whose density falls into a point."""
+    said = []
+    for field, seen in zip(fields, values.T, strict=True):
+        if field.kind in ("real", "positive"):
+            numbers, counts = np.unique(seen[~np.isnan(seen)], return_counts=True)
+            if len(counts) and counts.max() > max(POINT * counts.sum(), 2):
+                share, place = counts.max() / counts.sum(), numbers[counts.argmax()]
+                said.append(
+                    f"column {field.name!r} is {place:g} in {share:.0%} of its rows: a density can rise there without end, "
+                    f"and its nats fall; --columns '{field.name}=ordinal' gives probabilities instead"
+                )
+    return said

@@ -1,0 +1,76 @@
+"""Parquet files: columns with types, of which a table takes numbers, texts, and truth values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unveil.data.tables.cells import Cells
+from unveil.data.tables.text import check_names
+from unveil.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def read_parquet(path: Path, skip: Collection[str] = ()) -> list[Cells]:
+    """The columns of a Parquet file but those in `skip`.
+
+    Raises:
+        DataError: a file that is none, pyarrow is missing, or a column of a type that is no cell of a table.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise DataError(f"{path} needs pyarrow, which is not installed; pip install pyarrow, or save it as CSV") from None
+    try:
+        schema = parquet.read_schema(path)
+    except Exception:  # pyarrow raises half a dozen foreign types for damaged files
+        raise DataError(f"{path} is no Parquet file, or a damaged one; write it anew, or save it as CSV") from None
+    names = check_names(path, list(schema.names), skip)
+    wanted = [name for name in names if name not in skip]
+    for name in wanted:
+        if (what := _refused(pyarrow, schema.field(name).type)) is not None:
+            raise DataError(f"{path}: column {name!r} holds {what}; give --drop {name}, or write it as numbers or words")
+    try:
+        table = parquet.read_table(path, columns=wanted)
+        columns = [_column(str(path), name, table.column(name)) for name in wanted]
+    except Exception:
+        raise DataError(f"{path} is damaged: not all of its columns can be read; write it anew") from None
+    if wanted and not len(columns[0]):
+        raise DataError(f"{path} has no rows; give at least one")
+    return columns
+
+
+def _refused(pyarrow: Any, kind: pyarrow.DataType) -> str | None:
+    """What a column holds that is no cell of a table; None for what is."""
+    types = pyarrow.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_nested(kind):
+        return f"nested values ({kind})"
+    if types.is_temporal(kind):
+        return f"dates or times ({kind})"
+    plain = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
+    text = (types.is_string, types.is_large_string, *([types.is_string_view] if hasattr(types, "is_string_view") else []))
+    return None if any(is_one(kind) for is_one in (*plain, *text)) else f"values of type {kind}"
+
+
+def _column(path: str, name: str, column: pyarrow.ChunkedArray) -> Cells:
+    """Its values as a CSV file would have them."""
+    known: dict[Any, int] = {}
+    codes = np.array([known.setdefault(value, len(known)) for value in column.to_pylist()], np.int64)
+    index: dict[str, int] = {}
+    places = [index.setdefault(_written(value), len(index)) for value in known]
+    codes = np.array(places, np.int64)[codes] if places else codes
+    return Cells(path, name, list(index), codes, np.arange(1, len(codes) + 1), "row")
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()

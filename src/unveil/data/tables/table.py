@@ -1,0 +1,212 @@
+"""A table from a file as a `Dataset`: which columns there are, of which kind, and what splits and labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.data.columns import Field
+from unveil.data.dataset import Dataset, Split
+from unveil.data.reading import Plain
+from unveil.data.space import Measure, Space
+from unveil.data.splitting import GIVEN, named, parted
+from unveil.data.tables.cells import Cells, shown
+from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, remarks
+from unveil.data.tables.parquet import read_parquet
+from unveil.data.tables.text import read_csv
+from unveil.errors import DataError, unknown
+
+READERS = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet}
+SUFFIXES = tuple(READERS)
+"""Endings of files that are read as tables."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How a table is read, where it is to be otherwise than its cells suggest.
+
+    Attributes:
+        columns: kinds of columns, as in age=real zip=categorical: real, positive, count, ordinal or categorical.
+        drop: names of columns to leave out.
+        label: name of a column that holds labels, which is no part of x.
+        split: name of a column that says which rows train, validate and test.
+    """
+
+    columns: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    label: str | None = None
+    split: str | None = None
+
+    def kinds(self) -> dict[str, str]:
+        """Kind of each column that one was given for, as NAME=KIND or, in Python, by a mapping."""
+        if isinstance(self.columns, Mapping):
+            return {str(name): str(kind) for name, kind in self.columns.items()}
+        found = {}
+        given = (self.columns,) if isinstance(self.columns, str) else self.columns
+        for part in (part for text in given for part in _pairs(text)):
+            name, equals, kind = part.rpartition("=")
+            if not (equals and name and kind):
+                raise DataError(f"{part!r} gives no column a kind; write NAME=KIND, as in age=real")
+            found[name] = kind
+        return found
+
+
+def _pairs(text: str) -> list[str]:
+    """'a=real,b=count' is two; a comma in a name is none."""
+    parts = text.split(",")
+    return parts if all("=" in part for part in parts) else [text]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a table that was read before.
+
+    Attributes:
+        columns: the ones to read, in this order.
+        classes: names of the labels.
+    """
+
+    columns: tuple[Field, ...]
+    classes: tuple[str, ...]
+
+
+def read(path: Path, drop: Sequence[str] = ()) -> list[Cells]:
+    """The columns of a file as text, but those in `drop`."""
+    return READERS[path.suffix.lower()](path, drop)
+
+
+def from_table(path: Path, measure: Measure | None = None, how: How = How(), known: Known | None = None) -> Dataset:
+    """A dataset of typed columns from a `.csv`, `.tsv` or `.parquet` file.
+
+    Args:
+        path: the file.
+        measure: None, or 'columns': what a table is.
+        how: what is to be otherwise than the cells suggest.
+        known: of the table that a model was trained on: this one is read in its columns, and labels and splits are taken
+            where they are there.
+
+    Raises:
+        DataError: no such file, one that is no table, or one whose columns are not as they should be.
+    """
+    if measure not in (None, "columns"):
+        raise DataError(
+            f"{path} is a table, whose columns have a kind each; give --columns NAME=KIND, not measure {measure!r}"
+        )
+    if not path.is_file():
+        there = "is a folder; name a file in it" if path.is_dir() else "is not there; check the name"
+        raise DataError(f"the table {path} {there}")
+    drop = (how.drop,) if isinstance(how.drop, str) else tuple(how.drop)
+    table = {cells.name: cells for cells in read(path, drop)}
+    if known is None:
+        for name in (*how.kinds(), *filter(None, (how.label, how.split))):
+            if name not in table:
+                raise unknown(f"column of {path}", name, table, DataError)
+    label, split = table.pop(how.label or "", None), table.pop(how.split or "", None)
+    found = _guessed(path, list(table.values()), how.kinds()) if known is None else _as_known(path, table, known)
+    values = torch.from_numpy(np.stack(found.values, 1).astype(np.float32))
+    classes, labels = _labels(label, known)
+    whole = Split("all", values, labels, torch.arange(len(values)), Plain("columns"))
+    train, validation, test = parted(whole, {} if split is None else named(_splits(split)))
+    options = {name: value for name, value in (("label", how.label), ("split", how.split)) if value is not None}
+    return Dataset(
+        str(path),
+        Space((len(found.fields),), "columns", columns=tuple(field.kind for field in found.fields)),
+        train,
+        validation,
+        test,
+        classes=classes,
+        columns=tuple(found.fields),
+        options=options,
+        notes=(*found.notes, *_gaps(found)),
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    fields: list[Field]
+    values: list[np.ndarray]
+    notes: list[str]
+
+
+def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _Found:
+    found = _Found([], [], [])
+    for cells in table:
+        kind = kinds.get(cells.name)
+        try:
+            field, values = guessed(cells) if kind is None else as_field(cells, kind)
+        except LeftOutError as error:
+            if kind is not None:
+                raise DataError(f"{path}: column {cells.name!r} cannot be {kind}: {error}; or --drop it") from None
+            found.notes.append(f"column {cells.name!r} is left out: {error}")
+            continue
+        found.fields.append(field)
+        found.values.append(values)
+    if not found.fields:
+        raise DataError(
+            f"{path} has no column to learn from: {'; '.join(found.notes) or 'all are labels, splits or dropped'}"
+        )
+    found.notes.extend(remarks(found.fields, np.stack(found.values, 1)))
+    return found
+
+
+def _as_known(path: Path, table: Mapping[str, Cells], known: Known) -> _Found:
+    for field in known.columns:
+        if field.name not in table:
+            raise DataError(
+                f"{path} has no column {field.name!r}, which the model reads; it has {', '.join(table) or 'none'}"
+            )
+    return _Found(list(known.columns), [coded(table[field.name], field) for field in known.columns], [])
+
+
+def _labels(cells: Cells | None, known: Known | None) -> tuple[tuple[str, ...], Tensor | None]:
+    """Names of the classes, and each row's number."""
+    if cells is None:
+        return () if known is None else known.classes, None
+    if cells.missing.any():
+        line = cells.lines[int(np.argmax(cells.missing))]
+        raise DataError(
+            f"{cells.source}, {cells.unit} {line}: column {cells.name!r} is the label, and says nothing; fill it in, or "
+            "remove the row"
+        )
+    try:
+        field = as_field(cells, "categorical")[0] if known is None or not known.classes else None
+    except LeftOutError as error:
+        raise DataError(f"{cells.source}: column {cells.name!r} cannot be the label: {error}") from None
+    if field is None:
+        assert known is not None
+        field = Field(cells.name, f"categorical:{len(known.classes)}", known.classes)
+    return field.words, torch.from_numpy(coded(cells, field)).long()
+
+
+def _splits(cells: Cells) -> list[str]:
+    """The split of each row."""
+    for place, word in enumerate(cells.words):
+        if word.lower() not in GIVEN:
+            raise DataError(f"{cells.at(place)} is the split and holds {shown(word)}; write train, validation or test")
+    return [GIVEN[cells.words[code].lower()] for code in cells.codes.tolist()]
+
+
+def _gaps(found: _Found) -> Iterator[str]:
+    """How many cells are missing, and where."""
+    counts = {field.name: int(np.isnan(values).sum()) for field, values in zip(found.fields, found.values, strict=True)}
+    total, rows = sum(counts.values()), len(found.values[0])
+    if total:
+        some = sorted((name for name in counts if counts[name]), key=lambda name: -counts[name])
+        listed = ", ".join(f"{name} {counts[name]:,}" for name in some[:8]) + (", ..." if len(some) > 8 else "")
+        yield f"{total:,} of {rows * len(counts):,} cells are missing and integrated out, by column: {listed}"
+
+
+def read_like(path: Path, facts: Mapping[str, Any]) -> Dataset:
+    """A table read as the one was that a manifest tells of."""
+    columns = tuple(Field(one["name"], one["kind"], tuple(one["words"])) for one in facts.get("columns", ()))
+    if not columns:
+        raise DataError(f"the run was not trained on a table, so it cannot read {path}; give what it was trained on")
+    classes, options = tuple(facts["class_names"]), facts["options"]
+    how = How(label=options.get("label"), split=options.get("split"))
+    return replace(from_table(path, None, how, Known(columns, classes)), loadable=True)

@@ -1,0 +1,188 @@
+"""Tables from the terminal: inspected, trained on, evaluated, sampled and scored, in names and words."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import unveil
+from unveil.cli import main
+from unveil.pictures import Column, marginals
+
+N = 300
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A table of a person's kind: income and city follow age, a fifth of the incomes is missing."""
+    folder = tmp_path_factory.mktemp("tables")
+    source = np.random.default_rng(0)
+    age = source.normal(50, 12, N).round(1)
+    income = (age * 1_000 + source.normal(0, 4_000, N)).round(2)
+    lost = source.random(N) < 0.2
+    city = np.where(age + source.normal(0, 9, N) > 50, "Rome", "Oslo")
+    kids = source.poisson(2, N)
+    with (folder / "people.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "age", "income", "city", "kids", "sex"])
+        for i in range(N):
+            rows.writerow([i, age[i], "" if lost[i] else income[i], city[i], kids[i], "mf"[i % 2]])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(room):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(room)
+        code = main(["train", "people.csv", "--epochs", "3", "--latent", "2", "--batch-size", "40", "--out", "run"])
+    assert code == 0
+    return room
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def said(arguments, capsys, code=0):
+    assert main([str(one) for one in arguments]) == code
+    done = capsys.readouterr()
+    return done.out if code == 0 else done.err
+
+
+def test_inspect_tells_of_every_column(room, capsys, monkeypatch):
+    monkeypatch.chdir(room)
+    out = said(["inspect", "people.csv", "--label", "sex", "--columns", "kids=real,age=positive"], capsys)
+    assert "column 'id' is left out: it numbers the rows" in out
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    lost = sum(row["income"] == "" for row in read(room / "people.csv"))
+    assert f"; {lost} of 300 missing" in lines["income"]
+    assert "positive," in lines["age"]
+    assert "real, 0 to" in lines["kids"]
+    assert "categorical, 2 classes: Oslo " in lines["city"]
+    assert "labels f " in out
+    assert list(room.glob("*.png")) == []
+
+
+def test_samples_are_rows_of_the_table(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    said(["sample", "run", "-n", 40, "--seed", 1], capsys)
+    rows = read(trained / "samples.csv")
+    assert len(rows) == 40
+    assert list(rows[0]) == ["age", "income", "city", "kids", "sex"]
+    assert {row["city"] for row in rows} == {"Rome", "Oslo"}
+    assert all(row["kids"].isdecimal() for row in rows)
+    assert 2_000 < np.std([float(row["income"]) for row in rows]) < 60_000
+    said(["sample", "run", "-n", 40, "--seed", 1, "--out", "x.npy"], capsys)
+    assert np.allclose(np.load("x.npy")[:, 1], [float(row["income"]) for row in rows])
+    parquet = pytest.importorskip("pyarrow.parquet")
+    said(["sample", "run", "-n", 40, "--seed", 1, "--out", "x.parquet"], capsys)
+    table = parquet.read_table("x.parquet")
+    assert table.column("city").to_pylist() == [row["city"] for row in rows]
+    assert table.column("kids").to_pylist() == [int(row["kids"]) for row in rows]
+    again = unveil.load("x.parquet")
+    assert again.columns[0].kind == "real"
+    assert "known endings: .csv, .parquet, .npy" in said(["sample", "run", "--out", "x.png"], capsys, 2)
+
+
+def test_a_run_is_evaluated_and_scored_on_its_own_table_and_on_another(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    assert "nats (n = 30)" in said(["evaluate", "run", "--samples", 20], capsys)
+    (trained / "other.csv").write_text("city,sex,income,age,kids\nRome,m,,60.5,2\nOslo,f,1000000,20,\n,f,60000,,3\n")
+    assert "3 rows in s.csv" in said(["score", "run", "other.csv", "--out", "s.csv", "--fpr", "0.2"], capsys)
+    nats = [float(row["nats"]) for row in read(trained / "s.csv")]
+    assert nats[1] > nats[0] + 100
+    assert "rows have gaps: their nats are of fewer entries" in said(["score", "run", "other.csv", "--fpr", "0.2"], capsys)
+    (trained / "other.csv").write_text("city,sex,income,age,kids\nParis,m,,60.5,2\nOslo,f,100,20,1\nOslo,f,100,20,1\n")
+    error = said(["score", "run", "other.csv"], capsys, 2)
+    assert "line 2: column 'city' holds 'Paris', which is none of its classes (Oslo, Rome)" in error
+    assert error.count("\n") == 1
+
+
+def test_pictures_show_columns_of_data_and_of_samples(trained):
+    from PIL import Image
+
+    names = {path.name for path in (trained / "run" / "pictures").iterdir()}
+    assert names == {"latent_plane.png", "columns.png", "curves.png"}
+    assert np.asarray(Image.open(trained / "run" / "pictures" / "columns.png")).std() > 5
+
+
+def test_odd_columns_are_drawn_all_the_same():
+    none, ones, large = np.zeros(0), np.ones(9), np.array([1e30, -1e30, 0.5])
+    words = tuple(f"a long name {i}" for i in range(40))
+    columns = [
+        Column("no data", none, large),
+        Column("constant", ones, ones),
+        Column("large", large, large),
+        Column("classes", ones, ones * 39, words),
+        Column("no classes", none, ones, words[:2]),
+    ]
+    bars = marginals(columns, "title", "note").axes
+    assert sum(axes.get_visible() for axes in bars) == 5
+    assert len(bars[3].patches) == 12
+
+
+def test_impute_fills_gaps_and_leaves_the_rest_as_it_was(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    out = said(["impute", "run", "--out", "filled.csv", "--samples", 50], capsys)
+    before, after = read(trained / "people.csv"), read(trained / "filled.csv")
+    lost = [row["income"] == "" for row in before]
+    assert f"{sum(lost)} cells in {sum(lost)} of 300 rows filled in filled.csv" in out
+    assert all(
+        one == other or (gone and name == "income")
+        for row, filled, gone in zip(before, after, lost, strict=True)
+        for (name, one), other in zip(row.items(), filled.values(), strict=True)
+    )
+    guesses = np.array([float(row["income"]) for row, gone in zip(after, lost, strict=True) if gone])
+    ages = np.array([float(row["age"]) for row, gone in zip(after, lost, strict=True) if gone])
+    assert np.corrcoef(guesses, ages)[0, 1] > 0.5
+    (trained / "two.csv").write_text(
+        "city,sex,note,income,age,kids\n?,m,keep,,60.5,2\nOslo,f,,50000.25,,1\nRome,f,,3,3,3\n"
+    )
+    said(["impute", "run", "two.csv", "--out", "two.filled.csv"], capsys)
+    rows = read(trained / "two.filled.csv")
+    assert [row["note"] for row in rows] == ["keep", "", ""]
+    assert rows[0]["city"] in ("Rome", "Oslo")
+    assert rows[1]["income"] == "50000.25"
+    parquet = pytest.importorskip("pyarrow.parquet")
+    said(["impute", "run", "two.csv", "--out", "two.parquet"], capsys)
+    columns = parquet.read_table("two.parquet").to_pydict()
+    assert columns["income"][1] == 50000.25
+    assert columns["note"] == ["keep", None, None]
+    (trained / "whole.csv").write_text("city,sex,income,age,kids\nRome,m,5,60.5,2\nOslo,f,100,20,1\nOslo,f,100,20,1\n")
+    assert "0 cells in 0 of 3 rows filled" in said(["impute", "run", "whole.csv"], capsys)
+    np.save("x.npy", np.random.default_rng(0).normal(size=(20, 5)).astype("f4"))
+    assert said(["impute", "run", "x.npy"], capsys, 2) == (
+        "unveil: the run was trained on a table, and x.npy is none; give a .csv or .parquet file\n"
+    )
+    said(["train", "x.npy", "--epochs", 1, "--out", "array"], capsys)
+    assert "was not trained on a table, so it cannot read" in said(["evaluate", "array", "people.csv"], capsys, 2)
+
+
+def test_conditional_models_are_asked_by_the_names_of_classes(room, capsys, monkeypatch):
+    monkeypatch.chdir(room)
+    call = ["train", "people.csv", "--recipe", "cvae", "--label", "city", "--epochs", "1", "--latent", "2", "--out", "c"]
+    said(call, capsys)
+    facts = json.loads((room / "c" / "run.json").read_text())["data"]
+    assert facts["class_names"] == ["Oslo", "Rome"]
+    said(["sample", "c", "-n", 6, "--label", "Rome", "--out", "c.csv"], capsys)
+    rows = read(room / "c.csv")
+    assert [row["city"] for row in rows] == ["Rome"] * 6
+    assert "age" in rows[0]
+    assert "there is no class 'Paris'; known: Oslo, Rome" in said(["sample", "c", "--label", "Paris"], capsys, 2)
+    assert "-ELBO" in said(["evaluate", "c", "--samples", 5], capsys)
+
+
+def test_wrong_options_are_one_line(room, capsys, monkeypatch):
+    monkeypatch.chdir(room)
+    for options, words in {
+        ("--label", "town"): "no column of people.csv 'town'; known: age, city",
+        ("--columns", "age"): "'age' gives no column a kind",
+        ("--columns", "city=real"): "line 2: column 'city' holds",
+        ("--size", "3", "3"): "no option of people.csv 'size'",
+        ("--measure", "real"): "is a table",
+    }.items():
+        error = said(["train", "people.csv", *options], capsys, 2)
+        assert words in error
+        assert error.count("\n") == 1
