@@ -27,6 +27,10 @@ class RunError(UnveilError):
     """A run folder that is none, is damaged, is in use, or was written by a newer format."""
 
 
+class RankError(RunError):
+    """A process of several that train together has ended or does not answer."""
+
+
 class DivergedError(UnveilError):
     """Training produced nothing but non-finite losses or gradients for an epoch.
 

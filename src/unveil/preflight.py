@@ -21,7 +21,7 @@ from unveil.version import __version__
 
 log = logging.getLogger(__name__)
 
-FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "threads", "device")
+FREE = ("accumulate", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "threads", "timeout", "device")
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
 
@@ -102,6 +102,9 @@ def checkpoint(folder: RunFolder, manifest: Mapping[str, Any]) -> tuple[dict[str
     for name in ("threads", "platform", "versions", "precision"):
         if before.get(name) != manifest[name]:
             log.warning("%s was %s and is %s: the resumed run may differ", name, before.get(name), manifest[name])
+    for name, what in (("ranks", "of how many processes it is"), ("microbatches", "in how many parts a step is made")):
+        if before.get(name, 1) != manifest[name]:
+            log.warning("%s (%s) were %s and are %s", name, what, before.get(name, 1), manifest[name])
     for step in reversed(folder.checkpoints()):
         try:
             return folder.checkpoint(step)

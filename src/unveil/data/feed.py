@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from unveil.data.batch import Batch
+from unveil.data.batch import Batch, Peers
 from unveil.data.dataset import Split, pick
 from unveil.errors import SettingError
 from unveil.randomness import generator
@@ -47,10 +47,17 @@ class Feed:
         start = place * self.batch_size
         return order(len(self.split), self.seed, epoch)[start : start + self.batch_size]
 
-    def batch(self, step: int) -> Batch:
-        """The batch of step `step`. A random reading draws from the default generator, which the loop has seeded."""
-        positions = self.positions(step).to(self.device, non_blocking=True)
+    def part(self, part: int, parts: int) -> slice:
+        """Which places of a batch are its part `part` of `parts`: as even as can be, in order."""
+        return slice(part * self.batch_size // parts, (part + 1) * self.batch_size // parts)
+
+    def batch(self, step: int, place: slice = slice(None), peers: Peers | None = None) -> Batch:
+        """The batch of step `step`, or the part of it at `place`, which knows the rest by `peers`.
+
+        A random reading draws from the default generator, which the loop has seeded.
+        """
+        positions = self.positions(step)[place].to(self.device, non_blocking=True)
         split = self.split
         x = split.reading(split.values.index_select(0, positions))
         context, labelled = pick(split.context, positions), pick(split.labelled, positions)
-        return Batch(x, positions, len(split), context=context, labelled=labelled)
+        return Batch(x, positions, len(split), context=context, labelled=labelled, peers=peers)

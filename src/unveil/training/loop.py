@@ -17,26 +17,26 @@ from torch import Tensor
 
 from unveil.data import Dataset, Feed
 from unveil.errors import DivergedError
-from unveil.evaluation import bound
 from unveil.models import Model
 from unveil.objectives import MODEL, Term
 from unveil.part import Part
 from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
+from unveil.training.microbatches import Microbatches
 from unveil.training.precision import autocast
+from unveil.training.ranks import ALONE, Team
 from unveil.training.schedules import learning_rate
 from unveil.training.state import State
 from unveil.training.step import FIGURES, Step
 from unveil.training.stop import Stop
 from unveil.training.tally import Tally
+from unveil.training.validation import looked
 
 log = logging.getLogger(__name__)
 
 VALIDATION_BATCH = 500
 SHOWN = 5
 """Lost steps, and rows of each, that a warning names."""
-MICROBATCH = 0
-"""Which of the parts of a step this process makes: one process, one part."""
 
 
 class Journal(Protocol):
@@ -91,6 +91,7 @@ def fit(
     journal: Journal | None = None,
     monitor: Monitor | None = None,
     resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
+    team: Team = ALONE,
 ) -> Outcome:
     """Train; afterwards the model has the averaged weights with the smallest loss on the validation split.
 
@@ -102,17 +103,20 @@ def fit(
         precision: 'float32' or 'bfloat16', of the matrix products.
         journal: where records and checkpoints go; None keeps nothing.
         monitor: who watches.
-        resume: tensors and facts of a checkpoint to go on from.
+        resume: tensors and facts of a checkpoint to go on from; rank 0 gives its state to the others.
+        team: the processes that take each step together.
 
     Raises:
         DivergedError: an epoch without one finite step; the model has the best weights from before.
     """
-    trainer = Trainer(model, objective, data, config, precision, journal, monitor)
+    trainer = Trainer(model, objective, data, config, precision, journal, monitor, team)
     device = trainer.feed.device
     try:
         if resume is not None:
             trainer.state.restore(*resume)
-        with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
+        trainer.state.share(team)
+        devices = range(torch.cuda.device_count()) if device.type == "cuda" else []
+        with torch.random.fork_rng(devices), Stop(team.size > 1) as stop:
             finished = trainer.go(stop)
             return replace(trainer.settle(finished), stopped_by=None if finished else stop.by)
     except BaseException as error:
@@ -135,8 +139,9 @@ class Trainer:
         precision: Precision,
         journal: Journal | None = None,
         monitor: Monitor | None = None,
+        team: Team = ALONE,
     ) -> None:
-        self.config, self.precision, self.journal, self.monitor = config, precision, journal, monitor
+        self.config, self.precision, self.journal, self.monitor, self.team = config, precision, journal, monitor, team
         self.step = Step(model, objective)
         device = next(self.step.parameters()).device
         self.feed = Feed(data.train, config.batch_size, config.seed, device)
@@ -146,6 +151,12 @@ class Trainer:
         # foreign layers that move their buffers in a forward pass, whose steps must be undone with the rest
         norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
+        self.microbatches = Microbatches(
+            *(self.step, self.feed, self.state.flat, team, config.accumulate, config.seed),
+            lambda: autocast(precision, device),
+            self.drifting,
+        )
+        self.stop: Stop | None = None
         self.players = self.step.players()
         self.total = config.epochs * self.feed.steps_per_epoch
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
@@ -159,6 +170,7 @@ class Trainer:
         if self.monitor is not None:
             self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch, self.step.model.normalised)
         self.step.train()
+        self.stop = stop
         saved, at = state.step, monotonic()
         while state.step < self.total and not stop.wanted:
             if state.step % feed.steps_per_epoch == 0:
@@ -185,6 +197,8 @@ class Trainer:
 
     def prepare(self) -> None:
         """What every part does before an epoch."""
+        if self.microbatches.parts > 1:  # each process has made other noise
+            reseed(self.config.seed, "prepare", self.state.step, device=self.feed.device)
         with autocast(self.precision, self.feed.device):  # layers read their weights in that precision here too
             for part in self.parts:
                 part.prepare(self.feed.split, self.state.step / self.feed.steps_per_epoch)
@@ -193,21 +207,20 @@ class Trainer:
         """One step: batch and noise are those of (seed, step)."""
         state, feed = self.state, self.feed
         number = state.step
-        reseed(self.config.seed, "step", number, MICROBATCH, device=feed.device)
         t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
         before = [buffer.clone() for buffer in self.drifting]
-        with autocast(self.precision, feed.device):
-            losses, figures, draw = self.step(feed.batch(number), t)
-        self._backward(losses)
-        finite = state.optimiser.step(sum(losses.values()), learning_rate(self.config, number, self.total))
+        wanted = None if self.stop is None else self.stop.asked
+        taken = self.microbatches.take(number, t, self._backward, wanted)
+        if taken.wish is not None and self.stop is not None:
+            self.stop.by = taken.wish
+        finite = state.optimiser.step(taken.loss, learning_rate(self.config, number, self.total))
         with torch.no_grad():
             for buffer, old in zip(self.drifting, before, strict=True):
                 buffer.copy_(torch.where(finite, buffer, old))
         state.average.update(number)
-        state.tally.add(figures, finite, number % feed.steps_per_epoch)
+        state.tally.add(taken.figures, finite, number % feed.steps_per_epoch)
         if self.moving and bool(finite):
-            for part in self.moving:
-                part.update(draw)
+            self.microbatches.move(self.moving, taken.draws, number)
         state.step = number + 1
 
     def _backward(self, losses: Mapping[str, Tensor]) -> None:
@@ -225,6 +238,7 @@ class Trainer:
     def _end_epoch(self, epoch: int) -> None:
         """Read what the steps summed up, look at the validation split, tell journal and monitor."""
         figures, lost = self.state.tally.read()
+        self.state.compare(self.team)
         if lost:
             first = self.state.step - self.feed.steps_per_epoch
             log.warning(
@@ -258,9 +272,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
         with self.state.flat.using(self.state.average.values):
-            # at the end of time, when every warm-up is over: what is chosen by must not change on the way
-            model, objective = self.step.model, self.step.objective
-            found = bound(model, self.validation, self.config.seed, self.feed.device, objective, inf)
+            found = looked(self.step, self.validation, self.config.seed, self.feed.device, self.team)
         means = _with_elbo({name: float(values.double().mean()) for name, values in found.items()})
         if not isfinite(means["loss"]):
             log.warning("the loss on the validation split is not finite; these weights will not be chosen")

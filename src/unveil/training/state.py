@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unveil.errors import RunError
+from unveil.errors import RunError, SettingError
 from unveil.training.average import Average
 from unveil.training.flat import Flat
 from unveil.training.guard import GuardedAdam
+from unveil.training.ranks import Team
 from unveil.training.tally import Tally
 
 
@@ -55,6 +56,35 @@ class State:
             buffer.copy_(self.best[f"buffer.{name}"])
         self.flat.release()
 
+    def share(self, team: Team) -> None:
+        """Give every rank the state of rank 0."""
+        if team.size == 1:
+            return
+        facts = team.tell({**self.facts(), "step": self.step, "looked": bool(self.best)})
+        self.step, self.best_value, self.best_step = facts["step"], facts["best_value"], facts["best_step"]
+        if facts["looked"] and not self.best:
+            self.best = {"values": self.average.values.clone()}
+            self.best |= {f"buffer.{name}": buffer.clone() for name, buffer in self.buffers.items()}
+        team.share_(list(self.tensors().values()))
+        self.flat.publish()
+
+    def compare(self, team: Team) -> None:
+        """See that every rank still has the same weights and buffers.
+
+        Raises:
+            SettingError: they came to differ.
+        """
+        if team.size == 1:
+            return
+        named = {"weights": self.flat.values, "average": self.average.values, **self.buffers}
+        alike = team.alike(torch.stack([_bits(tensor) for tensor in named.values()]))
+        differing = [name for name, same in zip(named, alike, strict=True) if not same]
+        if differing:
+            raise SettingError(
+                f"the processes came to differ in {differing[0]}; a part that moves by a step reads draw.gather(...) in "
+                "its update, and machines of one kind round alike: give those"
+            )
+
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, live."""
         groups = {**self._fixed(), "best": self.best}
@@ -94,3 +124,9 @@ class State:
             self.step, self.best_value, self.best_step = int(facts["step"]), facts["best_value"], facts["best_step"]
         except (KeyError, RuntimeError) as error:
             raise RunError(f"the checkpoint belongs to another model or optimiser: {str(error)[:100]}") from None
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """A sum, int64 on the CPU, that other bits will hardly have."""
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    return tensor.detach().contiguous().view(whole).sum(dtype=torch.int64).cpu()
