@@ -83,8 +83,8 @@ class Microbatches:
         self.mine = range(team.rank * turns, (team.rank + 1) * turns)
         if feed.batch_size < self.parts:
             raise SettingError(
-                f"a batch of {feed.batch_size} examples cannot be cut into {self.parts} microbatches ({team.size} "
-                f"processes times {turns}); give a larger batch, or fewer of those"
+                f"a batch of {feed.batch_size} cannot be cut into {self.parts} microbatches, {team.size} processes times "
+                f"{turns}; give a larger batch, or fewer of those"
             )
 
     def take(self, number: int, t: Tensor, backward: Callable[[Scalars], None], wanted: str | None) -> Taken:
