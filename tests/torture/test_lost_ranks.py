@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,19 +14,21 @@ from helpers import ranks
 
 SETTINGS = ("--epochs", "40", "--validate-every", "10", "--checkpoint-steps", "37", "--model.hidden", "16", "--latent", "2")
 SOON = 30
-"""Seconds after which a job that goes on without one of its processes is taken to hang: the rest wait ten minutes for it."""
+"""Seconds after which a job without one of its processes is taken to hang: the rest would wait for it ten minutes."""
 
 
 def command(out, *more):
     return ["-m", "unveil", "train", "digits", "--recipe", "vae", *SETTINGS, "--threads", "1", "--out", str(out), *more]
 
 
-def launched(out, *more):
+def launched(out, *more, restarts=0):
     """The command under torchrun in two processes, and these by rank, once they train; and where to read what is said."""
     said = out.parent / f"{out.name}.{len(list(out.parent.iterdir()))}.err"
-    line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *command(out, *more)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", str(restarts)]
     with said.open("w") as file:
-        agent = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=file, start_new_session=True)
+        agent = subprocess.Popen(
+            [*torchrun, *command(out, *more)], stdout=subprocess.DEVNULL, stderr=file, start_new_session=True
+        )
     while "epoch " not in said.read_text() and agent.poll() is None:
         time.sleep(0.02)
     children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
@@ -55,18 +58,26 @@ def test_stopped_and_killed_a_job_ends_soon_with_a_line_and_goes_on_exactly(tmp_
     assert (told["status"], told["outcome"]["stopped_by"], told["ranks"]) == ("interrupted", "SIGTERM", 2)
     assert (out / "checkpoints" / str(told["outcome"]["steps"])).is_dir()
     assert said.read_text().count(f"stopped after {told['outcome']['steps']} steps; what was trained so far is saved") == 1
-    for rank in (0, 1):
-        agent, workers, said = launched(out, "--resume")
-        os.kill(workers[rank], signal.SIGKILL)
-        assert agent.wait(SOON) != 0
-        assert not any(Path(f"/proc/{worker}").exists() for worker in workers.values())
-        lines = [line for line in said.read_text().splitlines() if line.startswith("unveil: ")]
-        assert len(lines) == 1
-        assert lines[0].startswith(f"unveil: rank {rank} (process {workers[rank]} on ")
-        assert "--resume" in lines[0]
-    agent, _, _ = launched(out, "--resume")
-    assert agent.wait(60) == 0
+    agent, workers, said = launched(out, "--resume")
+    os.kill(workers[0], signal.SIGKILL)
+    assert agent.wait(SOON) != 0
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers.values())
+    assert [named(0, workers)] == ours(said)
+    agent, workers, said = launched(out, "--resume", restarts=1)
+    os.kill(workers[1], signal.SIGKILL)
+    assert agent.wait(120) == 0  # torchrun started both anew
+    assert [named(1, workers)] == ours(said)
     assert ends_of(out) == ends_of(whole)
+
+
+def ours(said):
+    """The lines that are not torchrun's."""
+    return [line.split(")")[0] for line in said.read_text().splitlines() if line.startswith("unveil: ")]
+
+
+def named(rank, workers):
+    """How a line begins that names a rank."""
+    return f"unveil: rank {rank} (process {workers[rank]} on {socket.gethostname()}"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")

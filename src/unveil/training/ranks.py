@@ -270,6 +270,9 @@ def _join(timeout: float) -> Team:
     cuda = torch.cuda.is_available() and dist.is_nccl_available()
     try:
         store = next(iter(rendezvous("env://", timeout=timedelta(seconds=timeout))))[0]
+        # torchrun keeps its store when it starts processes anew, with all that was said before
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"unveil/{attempt}", store)  # type: ignore[attr-defined]
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timedelta(seconds=timeout))
     except (RuntimeError, ValueError) as error:
