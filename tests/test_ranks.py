@@ -207,6 +207,31 @@ def test_a_foreign_norm_moves_once_a_step_from_where_it_was():
     assert torch.allclose(states[0].running_mean, states[1].running_mean, atol=1e-6)  # a mean of means of equal parts
 
 
+class Noting(Term):
+    """Keeps the values of z."""
+
+    def __init__(self):
+        super().__init__()
+        self.z = []
+
+    def forward(self, draw, model, t):
+        self.z.append(draw.z[0].detach())
+        return draw.distortion
+
+
+def test_every_microbatch_has_noise_of_its_own(tiny):
+    data = replace(tiny, train=tiny.train.subset(torch.zeros(40, dtype=torch.long)))  # of rows that are all alike
+    model, _ = unveil.recipes.recipe("vae").given(hidden=(8,), latent=2).compose(replace(data, name="alike"))
+    noting = Noting()
+    trainer = Trainer(model, noting, data, Training(batch_size=40, accumulate=2, seed=5), "float32")
+    mean = model.encode(trainer.feed.batch(0).x[:1]).mean
+    trainer.advance()
+    one, two = noting.z
+    assert one.shape == two.shape == (1, 20, 2)
+    assert (one - two).abs().min() > 1e-6
+    assert not torch.equal(mean, one[0, :1])
+
+
 class Deaf(Term):
     """Says that it reads across the batch, and does not."""
 
@@ -264,7 +289,7 @@ def test_two_processes_and_two_turns_of_one_give_the_same_curves(found, kind, ne
 
 def test_whoever_is_asked_to_stop_all_stop_after_the_same_step(found):
     assert found[0]["stopping"] == found[1]["stopping"]
-    steps, by, finished, _ = found[0]["stopping"]
+    steps, by, finished, *_ = found[0]["stopping"]
     assert (steps, by, finished) == (6, "SIGTERM", False)  # asked after 5, told with the next
 
 
@@ -273,6 +298,12 @@ def test_an_unlike_rank_is_named(found):
         assert each["unlike"] == "rank 1 has the data number 1, and rank 0 has number 0; give every rank the same"
         assert each["alike"] == [True, False, True]
         assert each["told"] == {"from": 0}
+
+
+def test_ranks_that_came_to_differ_end(found):
+    for each in found[:2]:
+        assert each["drifted"][0].startswith("the processes came to differ in average; a part that moves")
+        assert each["drifted"][1] == ""
 
 
 def test_a_process_by_itself_is_alone(monkeypatch):

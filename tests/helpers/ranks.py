@@ -141,8 +141,21 @@ def stopping(team):
     torch.manual_seed(team.rank)  # other weights on each rank, until rank 0 gives its own
     config = Training(epochs=2, batch_size=100, average=0.5)
     watched = Interrupting(5) if team.rank == team.size - 1 else None
-    outcome = fit(*recipe.compose(data), data, config, "float32", monitor=watched, team=team)
-    return [outcome.steps, outcome.stopped_by, outcome.finished, outcome.best_value]
+    model, objective = recipe.compose(data)
+    outcome = fit(model, objective, data, config, "float32", monitor=watched, team=team)
+    weights = float(sum(weight.square().sum() for weight in model.parameters()))
+    return [outcome.steps, outcome.stopped_by, outcome.finished, outcome.best_value, weights]
+
+
+def drifted(team, rank):
+    """What is said at the end of an epoch in which the weights of `rank` went a way of their own."""
+    data = unveil.load("digits")
+    model, objective = RECIPES["vae"].given(hidden=(16,), latent=2).compose(data)
+    state = Trainer(model, objective, data, Training(), "float32", team=team).state
+    state.share(team)
+    if team.rank == rank:
+        state.average.values[3] += 1e-7
+    return refused(lambda: state.compare(team))
 
 
 def refused(work):
@@ -164,6 +177,7 @@ def main(out, turns):
         found["unlike"] = refused(lambda: team.agree({"seed": "0", "the data": f"number {team.rank}"}))
         numbers = torch.tensor([7, team.rank, -(2**40)])
         found["alike"] = team.alike(numbers)
+        found["drifted"] = [drifted(team, rank) for rank in (1, team.size)]
         found["told"] = team.tell({"from": team.rank})
     Path(f"{out}.{team.rank}").write_text(json.dumps(found))
 
