@@ -60,13 +60,17 @@ class State:
         """Give every rank the state of rank 0."""
         if team.size == 1:
             return
-        facts = team.tell({**self.facts(), "step": self.step, "looked": bool(self.best)})
-        self.step, self.best_value, self.best_step = facts["step"], facts["best_value"], facts["best_step"]
-        if facts["looked"] and not self.best:
-            self.best = {"values": self.average.values.clone()}
-            self.best |= {f"buffer.{name}": buffer.clone() for name, buffer in self.buffers.items()}
-        team.share_(list(self.tensors().values()))
-        self.flat.publish()
+        kinds = {name: (tuple(one.shape), str(one.dtype).removeprefix("torch.")) for name, one in self.tensors().items()}
+        facts, kinds = team.tell([{**self.facts(), "step": self.step}, kinds])
+        if team.rank == 0:
+            team.share_(list(self.tensors().values()))
+            return
+        device = self.flat.values.device
+        given = {
+            name: torch.empty(shape, dtype=getattr(torch, kind), device=device) for name, (shape, kind) in kinds.items()
+        }
+        team.share_(list(given.values()))
+        self.restore(given, facts)
 
     def compare(self, team: Team) -> None:
         """See that every rank still has the same weights and buffers.
