@@ -167,7 +167,7 @@ def test_dip_by_hand():
 def test_dip_ii_is_of_the_covariance_of_z():
     torch.manual_seed(0)
     posterior = gaussians(40_000, 2)
-    covariance = DipII().covariance(posterior)
+    covariance = DipII().covariance(drawn(posterior, posterior.sample((1,))), posterior)
     z = posterior.sample()
     products = (z - z.mean(0)).unsqueeze(-1) * (z - z.mean(0)).unsqueeze(-2)
     assert ((products.mean(0) - covariance).abs() < 4.5 * products.std(0) / 200).all()

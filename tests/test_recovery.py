@@ -59,7 +59,7 @@ def spoilt(at, limit, **config):
 
 
 class Never:
-    wanted = False
+    wanted, asked = False, None
 
 
 def test_training_goes_back_to_the_epochs_beginning_at_half_the_rate(caplog):

@@ -27,6 +27,10 @@ class RunError(UnveilError):
     """A run folder that is none, is damaged, is in use, or was written by a newer format."""
 
 
+class RankError(RunError):
+    """A process of several that train together has ended or does not answer."""
+
+
 class DivergedError(UnveilError):
     """Training led to losses or gradients that are not finite or have blown up, for an epoch or as often as it may.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -25,6 +27,7 @@ from unveil.training.average import state_of
 from unveil.training.config import Training
 from unveil.training.loop import Monitor, Outcome, fit
 from unveil.training.precision import device_for, resolve
+from unveil.training.ranks import Team, join, own_device
 
 RUNS = Path("runs")
 STATE = 16
@@ -66,6 +69,9 @@ def train(
 ) -> Run:
     """Train a model and leave a run folder.
 
+    In processes that were started together (`torchrun`), each calls this alike and they train one model: see
+    docs/scaling.md.
+
     Args:
         data: what `unveil.load` gave, or what it takes.
         recipe: a name from `unveil recipes`; None for the one named like the data, else 'vae'.
@@ -85,42 +91,79 @@ def train(
         SettingError: settings, model and data do not fit together; found before the first step.
         RunError: the folder exists, is in use, or cannot be written.
         DivergedError: an epoch without one finite step; the folder has the best weights from before.
+        RankError: another process ended or does not answer.
     """
-    data = load(data)
-    choice = _choose(data, recipe, model, objective, latent)
-    name, data = choice.name, choice.data
-    config = _settings(training or choice.training, settings)
-    device = device_for(config.device)
-    with threads(config.threads):
-        with room_for_weights(config, device):
-            model, objective = choice.compose(config.seed)
-        check(model, data, objective)
-        _check_names(model, objective)
-        precision = resolve(config.precision, device)
-        foresee(model, objective, data, config, precision, device)
-        manifest = _manifest(name, model, objective, data, config, precision)
-        folder = RunFolder(Path(out) if out is not None else free_path(RUNS / name))
-        folder.create(resume)
-        work = partial(fit, model, objective, data, config, precision, monitor=monitor)
-        manifest = _record(folder, manifest, nn.ModuleDict({"model": model, "objective": objective}), device, work, resume)
+    team = join(settings.get("timeout", (training or Training()).timeout))
+    with team.failing_together():
+        data = load(data)
+        choice = _choose(data, recipe, model, objective, latent)
+        name, data = choice.name, choice.data
+        config = _settings(training or choice.training, settings)
+        device = device_for(own_device(config.device))
+        with threads(config.threads):
+            with room_for_weights(config, device):
+                model, objective = choice.compose(config.seed)
+            check(model, data, objective)
+            _check_names(model, objective)
+            precision = resolve(config.precision, device)
+            foresee(model, objective, data, config, precision, device, team.size)
+            manifest = _manifest(name, model, objective, data, config, precision, team.size)
+            team.agree(_common(manifest))
+            folder = _folder(out, name, resume, team)
+            work = partial(fit, model, objective, data, config, precision, team=team)
+            whole = nn.ModuleDict({"model": model, "objective": objective}).to(device)
+            if team.rank == 0:
+                manifest = team.tell(_record(folder, manifest, whole, partial(work, monitor=monitor), resume, team))
+            else:
+                manifest = _follow(whole, work, team)
     return Run(model, objective, manifest, folder.path, data)
+
+
+def _common(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What every process of a training must have alike, in words that can be compared."""
+    facts = {name: str(manifest[name]) for name in ("recipe", "precision", "versions")}
+    facts["data with the fingerprint"] = manifest["data"]["fingerprint"][:16]
+    facts["a model with the digest"] = hashlib.sha256(json.dumps(manifest["spec"]).encode()).hexdigest()[:16]
+    own = ("device", "threads")
+    return facts | {name.replace("_", " "): str(v) for name, v in manifest["training"].items() if name not in own}
+
+
+def _folder(out: str | Path | None, name: str, resume: bool, team: Team) -> RunFolder:
+    """The run folder, which rank 0 makes and the others know by name."""
+    if team.rank > 0:
+        return RunFolder(Path(team.tell()))
+    folder = RunFolder(Path(out) if out is not None else free_path(RUNS / name))
+    folder.create(resume)
+    team.tell(str(folder.path))
+    return folder
+
+
+def _follow(whole: nn.ModuleDict, work: Callable[..., Outcome], team: Team) -> dict[str, Any]:
+    """Do the work as one of those ranks that leave nothing; the manifest as rank 0 left it."""
+    try:
+        work()
+    except DivergedError:
+        team.tell()  # it is rank 0's to say, and to save what is worth it
+        raise
+    whole.cpu()
+    manifest: dict[str, Any] = team.tell()
+    return manifest
 
 
 def _record(
     folder: RunFolder,
     manifest: dict[str, Any],
     whole: nn.ModuleDict,
-    device: torch.device,
     work: Callable[..., Outcome],
     resume: bool,
+    team: Team,
 ) -> dict[str, Any]:
-    """Do the work on `device` and leave what comes of it in the folder; the manifest as it is there in the end."""
+    """Do the work and leave what comes of it in the folder; the manifest as it is there in the end."""
     with folder.locked():
         state = checkpoint(folder, manifest, STATE * size(whole) + 2**26) if resume else None
         kept = folder.manifest().get("tensors", {}) if state is not None else {}
         folder.write_manifest({**manifest, "status": "training", "tensors": kept})
         folder.rewind(*(0, 0) if state is None else (state[1]["step"], state[1].get("events", 0)))
-        whole.to(device)
         outcome: Outcome | None = None
         failure: DivergedError | None = None
         try:
@@ -132,6 +175,7 @@ def _record(
             manifest = {**manifest, "status": status, "outcome": asdict(outcome)}
             manifest = folder.finish(state_of(whole.cpu()), manifest)
     if failure is not None:
+        team.tell()
         kept_in = "nothing was worth keeping" if outcome is None else f"the best weights from before are in {folder.path}"
         raise DivergedError(f"{failure}; {kept_in}") from None
     return manifest
@@ -182,7 +226,9 @@ def _choose(
     return _Choice(chosen.name, seen, chosen.training, compose)
 
 
-def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: Training, precision: str) -> dict[str, Any]:
+def _manifest(
+    name: str, model: Model, objective: Term, data: Dataset, config: Training, precision: str, ranks: int
+) -> dict[str, Any]:
     """What run.json says before the first step."""
     return {
         "recipe": name,
@@ -204,6 +250,8 @@ def _manifest(name: str, model: Model, objective: Term, data: Dataset, config: T
         },
         "training": asdict(config),
         "precision": precision,
+        "ranks": ranks,
+        "microbatches": ranks * config.accumulate,
         **machine(),
     }
 

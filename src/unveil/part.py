@@ -58,7 +58,11 @@ class Part(nn.Module):
         """Called before each epoch with the training split and the time `t` in epochs."""
 
     def update(self, draw: Any) -> None:
-        """Called after a step that was found finite, with the draw that the step was made from."""
+        """Called after a step that was found finite, with the draw that the step was made from.
+
+        Where several processes make a step, or one process makes it in several parts, the draw is of a part of its batch:
+        what is to move alike everywhere reads `draw.gather(...)`, and does so before it changes anything.
+        """
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 GAPPED = 8
 """Rows with gaps that are tried out."""
 
-FREE = ("checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite", "threads", "workers", "device")
+FREE = (
+    *("accumulate", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite"),
+    *("threads", "workers", "timeout", "device"),
+)
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
 
@@ -125,9 +128,15 @@ def room_for_weights(config: Training, device: torch.device) -> Iterator[None]:
 
 
 def foresee(
-    model: Model, objective: Term, data: Dataset, config: Training, precision: Precision, device: torch.device
+    model: Model,
+    objective: Term,
+    data: Dataset,
+    config: Training,
+    precision: Precision,
+    device: torch.device,
+    ranks: int = 1,
 ) -> Footprint | None:
-    """What training takes of memory; None where no one can tell.
+    """What training takes of memory in each of the processes that share a step; None where no one can tell.
 
     Raises:
         SettingError: more than there is; the message says which batch size would fit.
@@ -135,16 +144,21 @@ def foresee(
     free = free_on(device)
     if free is None:
         return None
+    # microbatches of one process are made one by one, but for terms that read them all
+    parts = ranks * (1 if objective.couples else config.accumulate)
+    whole = min(config.batch_size, len(data.train))
+    one = replace(config, batch_size=-(-whole // parts))
     try:
-        found = footprint(Step(model, objective), data.train, config, precision, free)
+        found = footprint(Step(model, objective), data.train, one, precision, free)
     except (RuntimeError, ValueError) as error:  # an objective that cannot do with few examples, say
         log.debug("memory cannot be foreseen: %s", error)
         return None
     if found.total > free:
-        way = f"give a batch size of at most {found.fits:,}" if found.fits else "no batch size fits; make the model smaller"
+        fits = parts * found.fits
+        way = f"give a batch size of at most {fits:,}" if fits else "no batch size fits; make the model smaller"
         raise SettingError(
             f"training takes {gigabytes(found.weights)} for its weights and {gigabytes(found.batch)} for a step of "
-            f"{min(config.batch_size, len(data.train)):,} examples, and {gigabytes(free)} are free; {way}"
+            f"{whole:,} examples{f' in {parts} parts' * (parts > 1)}, and {gigabytes(free)} are free; {way}"
         )
     return found
 
@@ -205,6 +219,9 @@ def checkpoint(
     for name, was, now in (*said, how):
         if was != now:
             log.warning("%s was %s and is %s: the resumed run may differ", name, was, now)
+    for name, what in (("ranks", "of how many processes it is"), ("microbatches", "in how many parts a step is made")):
+        if before.get(name, 1) != manifest[name]:
+            log.warning("%s (%s) were %s and are %s", name, what, before.get(name, 1), manifest[name])
     for step in reversed(folder.checkpoints()):
         try:
             return folder.checkpoint(step, most)

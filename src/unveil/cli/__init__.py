@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -31,6 +32,25 @@ USAGE = (
 )
 
 
+def several() -> bool:
+    """Whether whoever started this process started more than one, as torchrun does."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+
+
+def _say(text: str) -> None:
+    """A line for the person; of several processes one says it."""
+    if several():
+        from unveil.cli.ranks import is_to_say
+
+        if not is_to_say():
+            return
+    print(text, file=sys.stderr, flush=True)
+    if several():
+        from unveil.training.ranks import joined
+
+        joined().spoke()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for input that cannot be, 130 after Ctrl-C."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
@@ -47,14 +67,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
+        if several():
+            from unveil.cli.ranks import prepare
+
+            prepare(name)
         module = import_module(f"unveil.cli.{COMMANDS[name][0]}")
         code: int = getattr(module, name.replace("-", "_"))(rest)
         return code
     except UnveilError as error:
-        print(f"unveil: {error}", file=sys.stderr)
+        _say(f"unveil: {error}")
         return 2
     except KeyboardInterrupt:
-        print("unveil: stopped", file=sys.stderr)
+        _say("unveil: stopped")
         return 130
     except BrokenPipeError:  # whoever read the output has gone
         return 0

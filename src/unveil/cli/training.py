@@ -30,14 +30,17 @@ def train(arguments: list[str]) -> int:
         chosen = chosen.given(latent=given.latent)
     start()
     import unveil
+    from unveil.training.ranks import join
 
     hows = (given.images, given.file, given.pick, given.table)
-    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
+    team = join(given.training.timeout)
+    with team.failing_together():
+        data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
     print(data)
     for note in data.notes:
         print(f"  {note}")
     run, code = _train(data, chosen, given.out, given.resume)
-    if code:
+    if code or team.rank > 0:
         return code
     print(f"the model is in {run.path}, its pictures in {run.path}/pictures{_kept(run)}")
     print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples{_suffix(data)}")
@@ -75,16 +78,21 @@ def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run
     Whoever stops it has seconds, after which the machine may be gone: then no pictures are drawn.
     """
     from unveil.cli.progress import TrainingBar, say
+    from unveil.training.ranks import joined
 
     bar = TrainingBar()
     try:
         run = work(monitor=bar)
     finally:
         bar.close()
-    outcome = run.manifest["outcome"]
+    outcome, team = run.manifest["outcome"], joined()
     if not outcome["finished"]:
-        say(f"stopped after {outcome['steps']} steps; {stopped}")
+        if team.speaks():
+            say(f"stopped after {outcome['steps']} steps; {stopped}")
+        team.spoke()
         return run, CODES[outcome["stopped_by"] or "SIGINT"]
+    if team.rank > 0:
+        return run, 0
     from unveil import album
 
     assert run.path is not None

@@ -1,7 +1,7 @@
 """Where x comes from: spaces, readings, splits and batches. Imports torch alone; what a source needs, it imports itself."""
 
 from unveil.data.arrays import from_arrays
-from unveil.data.batch import Batch
+from unveil.data.batch import Batch, Peers
 from unveil.data.columns import Column, Field, column
 from unveil.data.dataset import Dataset, Split
 from unveil.data.feed import Feed, Looks
@@ -23,6 +23,7 @@ __all__ = [
     "LinearGaussian",
     "Looks",
     "Measure",
+    "Peers",
     "Plain",
     "Reading",
     "Space",

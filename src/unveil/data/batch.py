@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Peers(Protocol):
+    """The other parts of a step's batch, made by other processes or at another time by this one."""
+
+    @property
+    def place(self) -> slice:
+        """Where among the examples of the whole batch those of this part are."""
+        ...
+
+    def gather(self, values: Tensor, dim: int) -> Tensor:
+        """`values`, which have an example in each place along `dim`, of all parts one after another, with gradient."""
+        ...
+
+    def stack(self, values: Tensor) -> Tensor:
+        """(parts, *shape) `values` (*shape) of all parts, with gradient."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -19,6 +37,7 @@ class Batch:
         size: N, rows in the training set.
         context: (B, C) what the model is conditioned on; None for an unconditional model.
         labelled: (B,) bool: which examples carry their label; None where that plays no part.
+        peers: the rest of a step's batch, where this is a part of one; None where this is all of it.
     """
 
     x: Tensor
@@ -26,6 +45,7 @@ class Batch:
     size: int
     context: Tensor | None = None
     labelled: Tensor | None = None
+    peers: Peers | None = None
 
     @property
     def observed(self) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unveil.data.ahead import Ahead
-from unveil.data.batch import Batch
+from unveil.data.batch import Batch, Peers
 from unveil.data.dataset import Split, pick
 from unveil.data.order import Windows
 from unveil.data.store import Store
@@ -37,6 +37,9 @@ class Feed:
         seed: the run's seed.
         device: where the batches are made.
         workers: threads that read ahead; they decide nothing but speed.
+
+    Attributes:
+        mine: the part of each batch that this process sees, which alone is read ahead.
     """
 
     def __init__(self, split: Split, batch_size: int, seed: int, device: torch.device, workers: int = 0) -> None:
@@ -48,6 +51,7 @@ class Feed:
         self.device = device
         self.steps_per_epoch = len(split) // self.batch_size
         self._windows = lru_cache(maxsize=2)(self._order)
+        self.mine = slice(0, self.batch_size)
         self._ahead = Ahead(self._read, workers)
 
     def positions(self, step: int) -> Tensor:
@@ -63,18 +67,33 @@ class Feed:
         return order(len(self.split), self.seed, epoch)
 
     def _read(self, step: int) -> Tensor:
-        """(B, *event) stored values of a step, from wherever they lie."""
-        return self.split.values[self.positions(step)]
+        """Stored values of what this process sees of a step, from wherever they lie."""
+        return self.split.values[self.positions(step)[self.mine]]
 
-    def batch(self, step: int) -> Batch:
-        """The batch of step `step`. A random reading draws from the default generator, which the loop has seeded."""
-        positions = self.positions(step).to(self.device, non_blocking=True)
+    def _stored(self, step: int, place: slice, positions: Tensor) -> Tensor:
+        """(n, *event) stored values of a part of a step."""
+        values = self.split.values
+        if not isinstance(values, Store):
+            return values.index_select(0, positions)
+        start, stop, _ = place.indices(self.batch_size)
+        if self.mine.start <= start and stop <= self.mine.stop:
+            return self._ahead(step)[start - self.mine.start : stop - self.mine.start].to(self.device)
+        return values[positions.cpu()].to(self.device)
+
+    def part(self, part: int, parts: int) -> slice:
+        """Which places of a batch are its part `part` of `parts`: as even as can be, in order."""
+        return slice(part * self.batch_size // parts, (part + 1) * self.batch_size // parts)
+
+    def batch(self, step: int, place: slice = slice(None), peers: Peers | None = None) -> Batch:
+        """The batch of step `step`, or the part of it at `place`, which knows the rest by `peers`.
+
+        A random reading draws from the default generator, which the loop has seeded.
+        """
+        positions = self.positions(step)[place].to(self.device, non_blocking=True)
         split = self.split
-        values = split.values
-        stored = self._ahead(step).to(self.device) if isinstance(values, Store) else values.index_select(0, positions)
-        x = split.reading(stored)
+        x = split.reading(self._stored(step, place, positions))
         context, labelled = pick(split.context, positions), pick(split.labelled, positions)
-        return Batch(x, positions, len(split), context=context, labelled=labelled)
+        return Batch(x, positions, len(split), context=context, labelled=labelled, peers=peers)
 
 
 class Looks:
@@ -85,10 +104,14 @@ class Looks:
         batch_size: B; the last batch may be smaller.
         seed: of a random reading.
         workers: threads that read ahead; they decide nothing but speed.
+
+    Attributes:
+        sizes: of the batches.
     """
 
     def __init__(self, split: Split, batch_size: int, seed: int, workers: int = 0) -> None:
         self._read = partial(split.batches, batch_size, seed, workers)
+        self.sizes = [min(batch_size, len(split) - start) for start in range(0, len(split), batch_size)]
         self._kept = list(self._read()) if isinstance(split.values, Tensor) else None
 
     def __iter__(self) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -21,11 +21,10 @@ from unveil.doctor.finding import Finding, some
 from unveil.doctor.trace import Spot, find
 from unveil.errors import RunError, SettingError
 from unveil.preflight import threads
-from unveil.randomness import reseed
 from unveil.run import Run
 from unveil.store import RunFolder
 from unveil.training.config import Training
-from unveil.training.loop import MICROBATCH, Trainer
+from unveil.training.loop import Trainer
 from unveil.training.precision import autocast, device_for
 
 MANY = 0.1
@@ -68,7 +67,8 @@ def first_nonfinite(run: Run, data: Dataset, steps: int = STEPS) -> NonFinite:
     """
     if run.path is None or "training" not in run.manifest:
         raise SettingError("without a run folder it is not known which steps were taken; open the run from its folder")
-    config = Training(**run.manifest["training"])
+    # what several processes made of a step, one makes in as many turns
+    config = replace(Training(**run.manifest["training"]), accumulate=run.manifest.get("microbatches", 1))
     folder = RunFolder(run.path)
     with threads(run.manifest.get("threads", 0)):
         trainer = _trainer(run, data, config)
@@ -154,10 +154,16 @@ def _guess(trainer: Trainer, lost: list[int], steps: int) -> NonFinite:
 def _watched(trainer: Trainer, number: int) -> Spot | None:
     """Step `number` as `Trainer.advance` takes it, with the weights as they are and none of them changed."""
     feed = trainer.feed
-    reseed(trainer.config.seed, "step", number, MICROBATCH, device=feed.device)
     t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
-    with autocast(trainer.precision, feed.device):
-        return find(trainer.step, feed.batch(number), t, gaps=feed.split.reading.measure == "columns")
+    parts = trainer.microbatches.parts
+    for part in range(parts):
+        place = feed.part(part, parts)
+        trainer.microbatches.reseed(number, part)
+        with autocast(trainer.precision, feed.device):
+            spot = find(trainer.step, feed.batch(number, place), t, gaps=feed.split.reading.measure == "columns")
+        if spot is not None:
+            return replace(spot, rows=spot.rows + place.start)
+    return None
 
 
 def _found(trainer: Trainer, spot: Spot, number: int, exact: bool, steps: int) -> NonFinite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ def bound(
     device: torch.device,
     objective: Term | None = None,
     t: float = 0.0,
+    turn: int = 0,
+    turns: int = 1,
 ) -> dict[str, Tensor]:
     """One draw for each example (or as many as `objective` wants), in float32 and without training-mode layers.
 
@@ -36,9 +39,12 @@ def bound(
         device: where the model is.
         objective: whose loss to look at as well, at time `t` in epochs.
         t: time for the objective's schedules.
+        turn: which batches to look at, where several processes share them: number `turn` and every `turns`-th after it.
+        turns: how many processes there are.
 
     Returns:
-        'distortion', 'rate' where it is finite and, with an objective, 'loss', each (N,) nats on the CPU.
+        'distortion', 'rate' where it is finite and, with an objective, 'loss', each (N,) nats on the CPU;
+        nothing where there was no batch to look at.
     """
     found: dict[str, list[Tensor]] = {"distortion": [], "rate": []}
     if objective is not None:
@@ -46,7 +52,7 @@ def bound(
     samples = (objective.samples if objective is not None else None) or 1
     gradient = (objective.gradient if objective is not None else None) or "pathwise"
     with in_evaluation(model):
-        for place, batch in enumerate(batches):
+        for place, batch in islice(enumerate(batches), turn, None, turns):
             reseed(seed, "bound", place, device=device)
             draw = model.draw(batch.to(device), samples, gradient)
             if objective is not None:

@@ -51,6 +51,28 @@ class Draw:
     covers: bool = True
 
     @property
+    def whole(self) -> bool:
+        """Whether these are all examples of the step's batch, and not a part of them that a process makes by itself."""
+        return self.batch.peers is None
+
+    @property
+    def place(self) -> slice:
+        """Where the examples of this draw are in what `gather` gives."""
+        return slice(0, len(self.batch.x)) if self.batch.peers is None else self.batch.peers.place
+
+    def gather(self, values: Tensor, dim: int = 0) -> Tensor:
+        """`values`, which have an example in each place along `dim`, for all examples of the step's batch, with gradient.
+
+        A term that reads across the batch reads it by this, and a part does so in its `update`, before it changes
+        anything: whatever asks may be asked anew once the other parts of the batch are known.
+        """
+        return values if self.batch.peers is None else self.batch.peers.gather(values, dim)
+
+    def stack(self, values: Tensor) -> Tensor:
+        """(parts, *shape) `values` (*shape) of each part that the step's batch is made in, with gradient."""
+        return values.unsqueeze(0) if self.batch.peers is None else self.batch.peers.stack(values)
+
+    @property
     def log_q(self) -> tuple[Tensor, ...]:
         """(K, B) for each layer, log q of this very draw."""
         return self.densities()[0]

@@ -46,7 +46,7 @@ class FreeBits(Term):
         self.floor = floor
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
-        layers = [draw.mean(kl).mean().clamp(min=self.floor) for kl in draw.kl]
+        layers = [draw.gather(draw.mean(kl)).mean().clamp(min=self.floor) for kl in draw.kl]
         return torch.stack(layers).sum().expand(len(draw.batch.x))
 
 
@@ -116,7 +116,7 @@ class Geco(Term):
     @torch.no_grad()
     def update(self, draw: Draw) -> None:
         """Move the average of the constraint, and by it the multiplier."""
-        self.excess.lerp_(draw.distortion.mean().float() - self.tolerance, 1 - self.memory)
+        self.excess.lerp_(draw.gather(draw.distortion).mean().float() - self.tolerance, 1 - self.memory)
         # a fresh decoder is hundreds of nats away, and one step by all of them would throw the multiplier far off
         self.log_multiplier.add_(self.speed * torch.tanh(self.excess / UNIT))
         self.log_multiplier.clamp_(-log(self.dearest), log(self.dearest))

@@ -80,11 +80,16 @@ class _RatePart(Term):
         self.weights = weights or StratifiedWeights()
 
     def aggregate(self, draw: Draw, log_q: Tensor) -> Tensor:
-        """(K, B, ...) log q(z_i) from log q(z_i|x_j) (K, B, B, ...), the posteriors along the third dimension."""
-        size = log_q.shape[1]
+        """(K, B, ...) log q(z_i) of the draw's own z_i, from log q(z_i|x_j) (K, whole batch, B, ...).
+
+        The z_i of the whole batch stand along the second dimension, and the draw's own posteriors along the third.
+        """
+        size, mine = log_q.shape[1:3]
         own, other = self.weights(size, draw.batch.size)
-        log_weights = torch.full((size, size), other, device=log_q.device, dtype=log_q.dtype).fill_diagonal_(own)
-        return torch.logsumexp(log_q + log_weights.view(size, size, *[1] * (log_q.dim() - 3)), 2)
+        log_weights = torch.full((size, mine), other, device=log_q.device, dtype=log_q.dtype)
+        log_weights[draw.place].fill_diagonal_(own)
+        summed = torch.logsumexp(log_q + log_weights.view(size, mine, *[1] * (log_q.dim() - 3)), 2)
+        return summed if draw.whole else torch.logsumexp(draw.stack(summed), 0)[:, draw.place]
 
     def dimensions(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """log q(z) (K, B), and the log q(z_d) (K, B, D) of each dimension."""
@@ -94,7 +99,7 @@ class _RatePart(Term):
                 f"{type(self).__name__} needs a posterior of independent dimensions that has log_probs(), and "
                 f"{type(posterior).__name__} has none; take Gaussian(), or Mmd() which compares samples alone"
             )
-        log_q = posterior.log_probs(z.unsqueeze(2)).flatten(3)
+        log_q = posterior.log_probs(draw.gather(z, 1).unsqueeze(2)).flatten(3)
         return self.aggregate(draw, log_q.sum(-1)), self.aggregate(draw, log_q)
 
 
@@ -123,7 +128,7 @@ class MutualInformation(_RatePart):
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
         z, posterior, _ = flat(self, draw)
-        log_q = posterior.log_prob(z.unsqueeze(2))
+        log_q = posterior.log_prob(draw.gather(z, 1).unsqueeze(2))
         return draw.mean(draw.log_q[0] - self.aggregate(draw, log_q))
 
 

@@ -110,22 +110,24 @@ class Mmd(Term):
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
         z, _, prior = flat(self, draw)
         mine, theirs = z.flatten(2), of_prior(prior, z).flatten(2)
-        between = self._pairs(mine, theirs)
-        within = self._others(mine) + self._others(theirs)
-        discrepancy = draw.mean(within - between.mean(-1) - between.mean(-2))
-        return discrepancy if mine.shape[1] > 1 else 0 * discrepancy
+        every, of_every = draw.gather(mine, 1), draw.gather(theirs, 1)
+        between = self._pairs(mine, of_every)
+        back = between if draw.whole else self._pairs(every, theirs)
+        within = self._others(mine, every, draw.place) + self._others(theirs, of_every, draw.place)
+        discrepancy = draw.mean(within - between.mean(-1) - back.mean(-2))
+        return discrepancy if every.shape[1] > 1 else 0 * discrepancy
 
     def _pairs(self, a: Tensor, b: Tensor) -> Tensor:
-        """(K, B, B) the kernel between each of `a` (K, B, D) and each of `b`."""
+        """(K, A, B) the kernel between each of `a` (K, A, D) and each of `b` (K, B, D)."""
         # differences one by one: expanding the square would lose the nearest pairs to rounding
         squares = (a.unsqueeze(2) - b.unsqueeze(1)).square().mean(-1) / 2
         values: Tensor = self.kernel(squares)
         return values
 
-    def _others(self, a: Tensor) -> Tensor:
-        """(K, B) the mean kernel of each with the others."""
-        pairs = self._pairs(a, a)
-        return (pairs.sum(-1) - pairs.diagonal(dim1=1, dim2=2)) / max(a.shape[1] - 1, 1)
+    def _others(self, a: Tensor, every: Tensor, place: slice) -> Tensor:
+        """(K, A) the mean kernel of each of `a`, which are at `place` among `every` (K, B, D), with the others."""
+        pairs = self._pairs(a, every)
+        return (pairs.sum(-1) - pairs.diagonal(place.start, dim1=1, dim2=2)) / max(every.shape[1] - 1, 1)
 
 
 def of_prior(prior: Distribution, z: Tensor) -> Tensor:

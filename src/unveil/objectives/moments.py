@@ -24,21 +24,21 @@ class _Covariance(Term):
         self.off_diagonal, self.diagonal = off_diagonal, diagonal
 
     @abstractmethod
-    def covariance(self, posterior: Distribution) -> Tensor:
+    def covariance(self, draw: Draw, posterior: Distribution) -> Tensor:
         """(D, D) what is to be the identity."""
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
         _, posterior, _ = flat(self, draw)
-        covariance = self.covariance(posterior)
+        covariance = self.covariance(draw, posterior)
         own = covariance.diagonal()
         crossed = (covariance - own.diag()).square().sum()
         penalty = self.off_diagonal * crossed + self.diagonal * (own - 1).square().sum()
         return penalty.expand(draw.batch.x.shape[0])
 
 
-def _of_means(posterior: Distribution) -> Tensor:
+def _of_means(draw: Draw, posterior: Distribution) -> Tensor:
     """(D, D) the unbiased covariance of the posterior's means over the batch; zero for a lone example."""
-    means = posterior.mean.flatten(1)
+    means = draw.gather(posterior.mean.flatten(1))
     centred = means - means.mean(0)
     # autocast would take the product in bfloat16, of which the penalty then squares the error
     with torch.autocast(means.device.type, enabled=False):
@@ -67,8 +67,8 @@ class DipI(_Covariance):
     Source: Kumar et al. 2018, Variational Inference of Disentangled Latent Concepts, arXiv:1711.00848.
     """
 
-    def covariance(self, posterior: Distribution) -> Tensor:
-        return _of_means(posterior)
+    def covariance(self, draw: Draw, posterior: Distribution) -> Tensor:
+        return _of_means(draw, posterior)
 
 
 class DipII(_Covariance):
@@ -93,10 +93,10 @@ class DipII(_Covariance):
     Source: Kumar et al. 2018, arXiv:1711.00848.
     """
 
-    def covariance(self, posterior: Distribution) -> Tensor:
+    def covariance(self, draw: Draw, posterior: Distribution) -> Tensor:
         if not isinstance(posterior, Factorised):
             raise SettingError(
                 f"DipII needs a posterior of independent dimensions, and {type(posterior).__name__} says of none what "
                 "its log_probs() are; take DipI(), which reads its mean alone"
             )
-        return _of_means(posterior) + posterior.variance.flatten(1).mean(0).diag()
+        return _of_means(draw, posterior) + draw.gather(posterior.variance.flatten(1)).mean(0).diag()

@@ -54,7 +54,7 @@ class Capacity(Term):
         aim = self.capacity * share
 
         def away(loss: Tensor) -> Tensor:
-            return self.weight * (loss.mean() - aim).abs().expand_as(loss)
+            return self.weight * (draw.gather(loss).mean() - aim).abs().expand_as(loss)
 
         return each(self.term(draw, model, t), away)
 

@@ -188,7 +188,7 @@ class Quantised(Head):
         """Let the codes follow the encoder; where it is frozen, so are they."""
         posterior = draw.posterior
         if isinstance(posterior, ChosenCodes) and posterior.inputs.requires_grad:
-            self.alphabet.follow(posterior.inputs.detach())
+            self.alphabet.follow(draw.gather(posterior.inputs.detach()))
 
 
 class UniformCodes(Part):

@@ -191,8 +191,8 @@ class OptimalSigma(Entrywise):
     @torch.no_grad()
     def update(self, draw: Any) -> None:
         """Take in the squared errors of a step."""
+        error = draw.gather(draw.mean((draw.batch.x - draw.output.mean).square().flatten(2).mean(-1))).mean()
         self.seen += 1
-        error = draw.mean((draw.batch.x - draw.output.mean).square().flatten(2).mean(-1)).mean()
         self.variance.lerp_(error.to(self.variance), 1 / self.seen.clamp(max=self.window))
 
     def start(self, mean: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ class Training:
 
     Attributes:
         epochs: visits of the whole training split.
-        batch_size: examples in a step.
+        batch_size: examples in a step, those of all processes and microbatches together.
+        accumulate: microbatches in which each process makes its part of a step, one after another: less memory, the same
+            step.
         learning_rate: the largest that the schedule reaches.
         schedule: 'cosine' (a short warm-up, then down to zero), 'one-cycle' (a long way up, then down) or 'constant'.
         warmup: share of all steps in which the learning rate rises.
@@ -36,12 +38,14 @@ class Training:
         device: where to train: cpu, cuda, cuda:1.
         threads: CPU threads; 0 for as many as torch takes.
         workers: threads that read examples ahead of the step, where they are not in memory; 0 for none.
+        timeout: seconds after which one of several processes that does not answer is given up.
         precision: of the matrix products in training; 'auto' is bfloat16 where the machine has instructions for it.
             Evaluation is always in float32.
     """
 
     epochs: int = 30
     batch_size: int = 200
+    accumulate: int = 1
     learning_rate: float = 2e-3
     schedule: Schedule = "one-cycle"
     warmup: float = 0.2
@@ -56,15 +60,17 @@ class Training:
     device: str = "cpu"
     threads: int = 0
     workers: int = 2
+    timeout: float = 600.0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "accumulate"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         _require(
             self, "learning_rate", 0 < self.learning_rate <= 1, "above 0 and at most 1: Adam moves weights by about that"
         )
-        _require(self, "clip", isfinite(self.clip) and self.clip > 0, "a positive number")
+        for name in ("clip", "timeout"):
+            _require(self, name, isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
         for name in ("validate_every", "checkpoint_every", "checkpoint_steps", "threads", "workers", "seed"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         minutes = self.checkpoint_minutes

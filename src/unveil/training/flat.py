@@ -17,6 +17,8 @@ from unveil.errors import SettingError
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers that do nothing with their weights but a matrix product or a convolution."""
+ROOM = 8
+"""Numbers that a message has beside the gradients."""
 
 
 class Flat:
@@ -29,6 +31,7 @@ class Flat:
     Attributes:
         values: (P,) the weights.
         grads: (P,) what `gather` found.
+        message: (P + ROOM,) the gradients and what else a step has to tell to other ranks, so that it is told at once.
 
     Raises:
         SettingError: nothing to train, or parameters of several types.
@@ -47,7 +50,9 @@ class Flat:
         self._sizes = [parameter.numel() for parameter in self.parameters]
         self._shadowed = 0 if low is None else sum(id(parameter) in lowered for parameter in self.parameters)
         self.values = torch.cat([parameter.detach().flatten() for parameter in self.parameters])
-        self.grads = torch.zeros_like(self.values)
+        self.message = torch.zeros(len(self.values) + ROOM, dtype=self.values.dtype, device=self.values.device)
+        self.grads = self.message[: len(self.values)]
+        self._held = False
         self._places = [place.view_as(p) for place, p in zip(self._split(self.grads), self.parameters, strict=True)]
         self._shadow = self.values[: sum(self._sizes[: self._shadowed])].to(low or self.values.dtype)
         shadows = self._shadow.split(self._sizes[: self._shadowed])
@@ -67,7 +72,10 @@ class Flat:
             parameter.data = piece
 
     def gather(self) -> Tensor:
-        """(P,) the gradients, taken from the parameters; zero where a parameter played no part."""
+        """(P,) the gradients, taken from the parameters; zero where a parameter played no part. Or those that are held."""
+        if self._held:
+            self._held = False
+            return self.grads
         for place, parameter in zip(self._places, self.parameters, strict=True):
             if parameter.grad is None:
                 place.zero_()
@@ -75,6 +83,18 @@ class Flat:
                 place.copy_(parameter.grad)
                 parameter.grad = None
         return self.grads
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Take the gradients from the parameters and add them to those held, until somebody gathers them."""
+        if not self._held:
+            self.gather()
+            self._held = True
+            return
+        for place, parameter in zip(self._places, self.parameters, strict=True):
+            if parameter.grad is not None:
+                place.add_(parameter.grad)
+                parameter.grad = None
 
     def publish(self) -> None:
         """Let the layers see `values` after they changed."""

@@ -17,19 +17,21 @@ from torch import Tensor
 
 from unveil.data import Dataset, Feed, Looks
 from unveil.errors import DivergedError
-from unveil.evaluation import bound
 from unveil.models import Model
 from unveil.objectives import MODEL, Term
 from unveil.part import Part
 from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
+from unveil.training.microbatches import Microbatches
 from unveil.training.precision import autocast
+from unveil.training.ranks import ALONE, Team
 from unveil.training.recovery import LOST, Recovery
 from unveil.training.schedules import learning_rate
 from unveil.training.state import State
 from unveil.training.step import FIGURES, Step
 from unveil.training.stop import Stop
 from unveil.training.tally import Tally
+from unveil.training.validation import looked
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,6 @@ BLOWN_UP = 1_000.0
 the learning rate has led it astray, and its gradient leads further."""
 RECORDED = 100
 """Lost steps of an epoch that get an event of their own; how many there were in all is in the epoch's record."""
-MICROBATCH = 0
-"""Which of the parts of a step this process makes: one process, one part."""
 
 
 class Journal(Protocol):
@@ -100,6 +100,7 @@ def fit(
     journal: Journal | None = None,
     monitor: Monitor | None = None,
     resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
+    team: Team = ALONE,
 ) -> Outcome:
     """Train; afterwards the model has the averaged weights with the smallest loss on the validation split.
 
@@ -111,17 +112,20 @@ def fit(
         precision: 'float32' or 'bfloat16', of the matrix products.
         journal: where records and checkpoints go; None keeps nothing.
         monitor: who watches.
-        resume: tensors and facts of a checkpoint to go on from.
+        resume: tensors and facts of a checkpoint to go on from; rank 0 gives its state to the others.
+        team: the processes that take each step together.
 
     Raises:
         DivergedError: an epoch without one finite step; the model has the best weights from before.
     """
-    trainer = Trainer(model, objective, data, config, precision, journal, monitor)
+    trainer = Trainer(model, objective, data, config, precision, journal, monitor, team)
     device = trainer.feed.device
     try:
         if resume is not None:
             trainer.state.restore(*resume)
-        with torch.random.fork_rng(range(torch.cuda.device_count()) if device.type == "cuda" else []), Stop() as stop:
+        trainer.state.share(team)
+        devices = range(torch.cuda.device_count()) if device.type == "cuda" else []
+        with torch.random.fork_rng(devices), Stop(team.size > 1) as stop:
             finished = trainer.go(stop)
             return replace(trainer.settle(finished), stopped_by=None if finished else stop.by)
     except BaseException as error:
@@ -144,8 +148,9 @@ class Trainer:
         precision: Precision,
         journal: Journal | None = None,
         monitor: Monitor | None = None,
+        team: Team = ALONE,
     ) -> None:
-        self.config, self.precision, self.journal, self.monitor = config, precision, journal, monitor
+        self.config, self.precision, self.journal, self.monitor, self.team = config, precision, journal, monitor, team
         self.step = Step(model, objective)
         device = next(self.step.parameters()).device
         self.feed = Feed(data.train, config.batch_size, config.seed, device, config.workers)
@@ -156,6 +161,12 @@ class Trainer:
         norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
         self.size = data.space.size
+        self.microbatches = Microbatches(
+            *(self.step, self.feed, self.state.flat, team, config.accumulate, config.seed),
+            lambda: autocast(precision, device),
+            self.drifting,
+        )
+        self.stop: Stop | None = None
         self.players = self.step.players()
         self.recovery = Recovery(config, self.state)
         self.total = config.epochs * self.feed.steps_per_epoch
@@ -170,6 +181,7 @@ class Trainer:
         if self.monitor is not None:
             self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch, self.step.model.normalised)
         self.step.train()
+        self.stop = stop
         saved, at = state.step, monotonic()
         while state.step < self.total and not stop.wanted:
             begins = state.step % feed.steps_per_epoch == 0
@@ -200,6 +212,8 @@ class Trainer:
 
     def prepare(self) -> None:
         """What every part does before an epoch."""
+        if self.microbatches.parts > 1:  # each process has made other noise
+            reseed(self.config.seed, "prepare", self.state.step, device=self.feed.device)
         with autocast(self.precision, self.feed.device):  # layers read their weights in that precision here too
             for part in self.parts:
                 part.prepare(self.feed.split, self.state.step / self.feed.steps_per_epoch)
@@ -235,25 +249,24 @@ class Trainer:
         """One step: batch and noise are those of (seed, step); a scalar bool, whether it was finite."""
         state, feed = self.state, self.feed
         number = state.step
-        reseed(self.config.seed, "step", number, MICROBATCH, device=feed.device)
         t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
         before = [buffer.clone() for buffer in self.drifting]
-        with autocast(self.precision, feed.device):
-            losses, figures, draw = self.step(feed.batch(number), t)
-        self._backward(losses)
-        cost = figures["distortion"] + figures["rate"].nan_to_num(0.0, posinf=inf)
+        wanted = None if self.stop is None else self.stop.asked
+        taken = self.microbatches.take(number, t, self._backward, wanted)
+        if taken.wish is not None and self.stop is not None:
+            self.stop.by = taken.wish
+        cost = taken.figures["distortion"] + taken.figures["rate"].nan_to_num(0.0, posinf=inf)
         if number == 0:
             state.ceiling.copy_((BLOWN_UP * (cost.abs() + self.size)).nan_to_num(inf, posinf=inf))
         rate = state.slower * learning_rate(self.config, number, self.total)
-        finite = state.optimiser.step(sum(losses.values()), rate, cost <= state.ceiling)
+        finite = state.optimiser.step(taken.loss, rate, cost <= state.ceiling)
         with torch.no_grad():
             for buffer, old in zip(self.drifting, before, strict=True):
                 buffer.copy_(torch.where(finite, buffer, old))
         state.average.update(number)
-        state.tally.add(figures, finite, number % feed.steps_per_epoch)
+        state.tally.add(taken.figures, finite, number % feed.steps_per_epoch)
         if self.moving and bool(finite):
-            for part in self.moving:
-                part.update(draw)
+            self.microbatches.move(self.moving, taken.draws, number)
         state.step = number + 1
         return finite
 
@@ -272,6 +285,7 @@ class Trainer:
     def _end_epoch(self, epoch: int) -> None:
         """Read what the steps summed up, look at the validation split, tell journal and monitor."""
         figures, lost = self.state.tally.read()
+        self.state.compare(self.team)
         if lost:
             first = self.state.step - self.feed.steps_per_epoch
             for place in lost[:RECORDED]:
@@ -311,9 +325,7 @@ class Trainer:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
         assert self.validation is not None
         with self.state.flat.using(self.state.average.values):
-            # at the end of time, when every warm-up is over: what is chosen by must not change on the way
-            model, objective = self.step.model, self.step.objective
-            found = bound(model, self.validation, self.config.seed, self.feed.device, objective, inf)
+            found = looked(self.step, self.validation, self.config.seed, self.feed.device, self.team)
         means = _with_elbo({name: float(values.double().mean()) for name, values in found.items()})
         if not isfinite(means["loss"]):
             log.warning("the loss on the validation split is not finite; these weights will not be chosen")

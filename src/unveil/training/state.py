@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unveil.errors import RunError
+from unveil.errors import RunError, SettingError
 from unveil.training.average import Average
 from unveil.training.flat import Flat
 from unveil.training.guard import GuardedAdam
+from unveil.training.ranks import Team
 from unveil.training.tally import Tally
 
 
@@ -80,6 +81,39 @@ class State:
             buffer.copy_(self.best[f"buffer.{name}"])
         self.flat.release()
 
+    def share(self, team: Team) -> None:
+        """Give every rank the state of rank 0."""
+        if team.size == 1:
+            return
+        kinds = {name: (tuple(one.shape), str(one.dtype).removeprefix("torch.")) for name, one in self.tensors().items()}
+        facts, kinds = team.tell([{**self.facts(), "step": self.step}, kinds])
+        if team.rank == 0:
+            team.share_(list(self.tensors().values()))
+            return
+        device = self.flat.values.device
+        given = {
+            name: torch.empty(shape, dtype=getattr(torch, kind), device=device) for name, (shape, kind) in kinds.items()
+        }
+        team.share_(list(given.values()))
+        self.restore(given, facts)
+
+    def compare(self, team: Team) -> None:
+        """See that every rank still has the same weights and buffers.
+
+        Raises:
+            SettingError: they came to differ.
+        """
+        if team.size == 1:
+            return
+        named = {"weights": self.flat.values, "average": self.average.values, **self.buffers}
+        alike = team.alike(torch.stack([_bits(tensor) for tensor in named.values()]))
+        differing = [name for name, same in zip(named, alike, strict=True) if not same]
+        if differing:
+            raise SettingError(
+                f"the processes came to differ in {differing[0]}; a part that moves by a step reads draw.gather(...) in "
+                "its update, and machines of one kind round alike: give those"
+            )
+
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by name, live."""
         return _named({**self._fixed(), "best": self.best, "start": self.start})
@@ -134,3 +168,9 @@ class State:
 def _named(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors of every group under one name."""
     return {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """A sum, int64 on the CPU, that other bits will hardly have."""
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    return tensor.detach().contiguous().view(whole).sum(dtype=torch.int64).cpu()

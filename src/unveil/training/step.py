@@ -31,13 +31,21 @@ class Step(nn.Module):
 
     def forward(self, batch: Batch, t: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], Draw]:
         """A scalar loss for each player, which carry gradient; figures, which do not; and the draw."""
-        draw = self.model.draw(batch, self.objective.samples or 1, self.objective.gradient or "pathwise")
+        draw = self.draw(batch)
+        return *self.weigh(draw, t), draw
+
+    def draw(self, batch: Batch) -> Draw:
+        """The draw that the objective wants."""
+        return self.model.draw(batch, self.objective.samples or 1, self.objective.gradient or "pathwise")
+
+    def weigh(self, draw: Draw, t: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What the objective makes of a draw: losses and figures as `forward` gives them."""
         loss: Loss = self.objective(draw, self.model, t)
         losses = {MODEL: loss.mean()} if isinstance(loss, Tensor) else {name: one.mean() for name, one in loss.items()}
         with torch.no_grad():
             rate = draw.rate.mean() if draw.rated else torch.full_like(losses[MODEL], torch.nan)
             figures = {"loss": losses[MODEL], "distortion": draw.distortion.mean(), "rate": rate}
-        return losses, figures, draw
+        return losses, figures
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Whose weights follow which loss; every trained weight belongs to exactly one player.

@@ -1,6 +1,7 @@
 """Ctrl-C and the wish of a machine to end are wishes: the step under way is finished, then training ends in order.
 
-A second one ends it at once.
+A second one ends it at once. Where several processes train together, whichever is asked tells the others, and all end after
+the same step.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ WISHES = (signal.SIGINT, signal.SIGTERM)
 class Stop:
     """Within, these signals set `wanted` instead of ending the process. In another thread than the main one they do not.
 
+    Args:
+        several: whether other processes are to end with this one, so that a signal is no more than a wish to be told them.
+
     Attributes:
-        by: the name of the signal that came; None while there was none.
+        asked: the name of the signal that came here; None while there was none.
+        by: the name of the signal by which training is to end; None while it is not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, several: bool = False) -> None:
+        self.several = several
+        self.asked: str | None = None
         self.by: str | None = None
 
     @property
@@ -40,6 +47,8 @@ class Stop:
                 signal.signal(wish, before)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
+        if self.asked is not None:
             raise KeyboardInterrupt
-        self.by = signal.Signals(number).name
+        self.asked = signal.Signals(number).name
+        if not self.several:
+            self.by = self.asked
