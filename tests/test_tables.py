@@ -180,6 +180,12 @@ def test_a_column_that_stands_at_a_point_is_mentioned(tmp_path):
     assert len(data.notes) == 1
 
 
+def test_a_number_far_from_all_others_is_mentioned(tmp_path):
+    data = unveil.load(of(tmp_path, x=[*SOURCE.normal(size=99), -9999], y=SOURCE.normal(size=100)))
+    (note,) = data.notes
+    assert note.startswith("column 'x' reaches -9999, and half of its numbers lie between -0.")
+
+
 def test_numbers_that_single_precision_cannot_tell_apart_are_left_out(tmp_path):
     stamps = [1_700_000_000_000 + i for i in SOURCE.permutation(5_000)[:100]]
     path = of(tmp_path, stamp=stamps, x=SOURCE.normal(size=100))

@@ -22,8 +22,12 @@ LARGE = 10_000
 """A count that is larger than this is better a real number."""
 LARGEST = 2**24
 """Single precision holds no larger whole number exactly."""
+SMALLEST = 1e-37
+"""Single precision holds no smaller number with all its digits, and the logarithm of 0 is none."""
 LOST = 1e-3
 """Share of a standard deviation that single precision may round by."""
+FAR = 100.0
+"""Interquartile ranges from the median beyond which a number is perhaps a code, as -9999 is."""
 POINT = 0.05
 """Share of the rows that hold one and the same number, from which on a density has a point to fall into."""
 
@@ -52,6 +56,8 @@ def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
         return as_field(cells, "categorical")
     values = cells.values()  # which says what is wrong with a column of both
     seen = values[~np.isnan(values)]
+    if not np.ptp(seen):
+        raise LeftOutError(f"it is constant ({seen[0]:g})")
     whole = all(cells.words[place].isdecimal() for place in known) and seen.max() <= LARGEST
     if not whole:
         return as_field(cells, "real")
@@ -82,6 +88,8 @@ def as_field(cells: Cells, kind: str) -> tuple[Field, np.ndarray]:
     else:
         field = Field(cells.name, kind)
     values = coded(cells, field)
+    if not np.nanmax(values) > np.nanmin(values):  # '1' and '1.0' are one number
+        raise LeftOutError("it is constant")
     if kind == "real":
         _check_precision(values)
     return field, values
@@ -114,11 +122,11 @@ def coded(cells: Cells, field: Field) -> np.ndarray:
     if one.kind in CLASSED:
         return _numbered(cells, field)
     values = cells.values()
-    wrong = {"positive": values <= 0, "count": (values < 0) | (values > LARGEST) | (values != np.round(values))}
+    wrong = {"positive": values < SMALLEST, "count": (values < 0) | (values > LARGEST) | (values != np.round(values))}
     bad = wrong.get(one.kind)
     if bad is not None and (bad & ~np.isnan(values)).any():
         place = int(cells.codes[int(np.argmax(bad & ~np.isnan(values)))])
-        needs = "numbers above 0" if one.kind == "positive" else f"whole numbers from 0 to {LARGEST:,}"
+        needs = f"numbers above {SMALLEST:g}" if one.kind == "positive" else f"whole numbers from 0 to {LARGEST:,}"
         raise DataError(
             f"{cells.at(place)} holds {shown(cells.words[place])}, and is to be {one.kind}, {needs}; correct it, or give "
             f"--columns {cells.name}=real"
@@ -157,11 +165,19 @@ def _check_precision(values: np.ndarray) -> None:
 
 
 def remarks(fields: Sequence[Field], values: np.ndarray) -> list[str]:
-    """What a person should know of columns whose density falls into a point."""
+    """What a person should know of columns with numbers far out, and of those whose density falls into a point."""
     said = []
     for field, seen in zip(fields, values.T, strict=True):
         if field.kind in ("real", "positive"):
-            numbers, counts = np.unique(seen[~np.isnan(seen)], return_counts=True)
+            known = seen[~np.isnan(seen)]
+            low, middle, high = np.quantile(known, [0.25, 0.5, 0.75])
+            far = known[np.argmax(np.abs(known - middle))]
+            if abs(far - middle) > FAR * (high - low) > 0:
+                said.append(
+                    f"column {field.name!r} reaches {far:g}, and half of its numbers lie between {low:g} and {high:g}: "
+                    "leave cells empty where such a number stands for one that is missing"
+                )
+            numbers, counts = np.unique(known, return_counts=True)
             if len(counts) and counts.max() > max(POINT * counts.sum(), 2):
                 share, place = counts.max() / counts.sum(), numbers[counts.argmax()]
                 said.append(
