@@ -25,9 +25,10 @@ from unveil.run import KNOWN, Run
 from unveil.store import RunFolder, describe, free_path, size
 from unveil.training.average import state_of
 from unveil.training.config import Training
-from unveil.training.loop import Monitor, Outcome, fit
+from unveil.training.loop import fit
 from unveil.training.precision import device_for, resolve
 from unveil.training.ranks import Team, join, own_device
+from unveil.training.watching import Monitor, Outcome
 
 RUNS = Path("runs")
 STATE = 16

@@ -44,7 +44,7 @@ from unveil.recipes.priors import REFIT, pseudo_input_bounds
 from unveil.run import Run
 from unveil.store import free_path
 from unveil.training.config import Training
-from unveil.training.loop import Monitor
+from unveil.training.watching import Monitor
 
 ENCODED = 10_000
 """Training examples whose encodings a new prior may begin at."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, isfinite
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,62 +32,14 @@ from unveil.training.step import FIGURES, Step
 from unveil.training.stop import Stop
 from unveil.training.tally import Tally
 from unveil.training.validation import looked
+from unveil.training.watching import Journal, Monitor, Outcome
 
 log = logging.getLogger(__name__)
 
 VALIDATION_BATCH = 500
-SHOWN = 5
-"""Lost steps, and rows of each, that a warning names."""
 BLOWN_UP = 1_000.0
 """A step is lost too whose distortion and rate are this many times those of the first step and a nat for each entry of x:
 the learning rate has led it astray, and its gradient leads further."""
-RECORDED = 100
-"""Lost steps of an epoch that get an event of their own; how many there were in all is in the epoch's record."""
-
-
-class Journal(Protocol):
-    """Where records and checkpoints go."""
-
-    def record(self, record: Mapping[str, Any]) -> None:
-        """After each epoch: what metrics.jsonl gets."""
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        """After a step that was not finite: what events.jsonl gets."""
-
-    def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Everything needed to go on after `step`."""
-
-
-class Monitor(Protocol):
-    """Who watches: three methods."""
-
-    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int, normalised: bool) -> None:
-        """Before the first step."""
-
-    def step(self, step: int) -> None:
-        """After step `step`; nothing is read from the device for it."""
-
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        """After each epoch."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended.
-
-    Attributes:
-        steps: steps taken in all.
-        finished: False when a signal or a divergence ended it before the last epoch.
-        stopped_by: the name of the signal, 'SIGINT' or 'SIGTERM'; None where there was none.
-        best_step: after which step its weights were averaged.
-        best_value: their loss on the validation split, all warm-ups over; None without one.
-    """
-
-    steps: int
-    finished: bool
-    best_step: int
-    best_value: float | None
-    stopped_by: str | None = None
 
 
 def fit(
@@ -168,7 +120,7 @@ class Trainer:
         )
         self.stop: Stop | None = None
         self.players = self.step.players()
-        self.recovery = Recovery(config, self.state)
+        self.recovery = Recovery(config, self.state, self.feed, journal)
         self.total = config.epochs * self.feed.steps_per_epoch
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
         self.moving = [part for part in self.parts if type(part).update is not Part.update]
@@ -189,7 +141,7 @@ class Trainer:
             if begins:
                 self.prepare()
             finite = self.advance()
-            if self.recovery.watches and not finite and self._lost():
+            if self.recovery.watches and not finite and self.recovery.lost():
                 continue
             if self.monitor is not None:
                 self.monitor.step(state.step)
@@ -217,33 +169,6 @@ class Trainer:
         with autocast(self.precision, self.feed.device):  # layers read their weights in that precision here too
             for part in self.parts:
                 part.prepare(self.feed.split, self.state.step / self.feed.steps_per_epoch)
-
-    def _lost(self) -> bool:
-        """What becomes of the step just taken, which was not finite: True if training went back because of it."""
-        step = self.state.step - 1
-        named, told = self._batch_of(step), self._told(step)
-        try:
-            x = self.feed.batch(step).x
-            known = x if not self.feed.split.gaps else x[~x.isnan()]
-            then = self.recovery.after(bool(known.isfinite().all()), named)
-        except DivergedError:
-            self._tell({**told, "then": "stopped"})
-            raise
-        if then is not None:
-            self._tell({**told, "then": then})
-            log.warning("%s had %s: %s", named, LOST, then)
-        return then is not None
-
-    def _told(self, step: int) -> dict[str, Any]:
-        """An event about a step of this epoch: its figures, and the rows that it saw in their source."""
-        epoch, place = divmod(step, self.feed.steps_per_epoch)
-        figures = dict(zip(FIGURES, self.state.tally.rows[place].tolist(), strict=False))
-        return {"step": step, "epoch": epoch + 1, **figures, "rows": self._rows(step)}
-
-    def _tell(self, event: Mapping[str, Any]) -> None:
-        self.state.events += 1
-        if self.journal is not None:
-            self.journal.event(event)
 
     def advance(self) -> Tensor:
         """One step: batch and noise are those of (seed, step); a scalar bool, whether it was finite."""
@@ -286,13 +211,7 @@ class Trainer:
         """Read what the steps summed up, look at the validation split, tell journal and monitor."""
         figures, lost = self.state.tally.read()
         self.state.compare(self.team)
-        if lost:
-            first = self.state.step - self.feed.steps_per_epoch
-            for place in lost[:RECORDED]:
-                self._tell({**self._told(first + place), "then": "left out"})
-            named = "; ".join(self._batch_of(first + place) for place in lost[:SHOWN])
-            count = f"{len(lost)} of {self.feed.steps_per_epoch}"
-            log.warning("epoch %d: %s steps were left out, each with %s: %s", epoch, count, LOST, named)
+        self.recovery.left_out(lost)
         if not isfinite(figures["loss"]):
             raise DivergedError(
                 f"every step of epoch {epoch} had {LOST}, so training ended there; train anew "
@@ -311,15 +230,6 @@ class Trainer:
             self.journal.record(record)
         if self.monitor is not None:
             self.monitor.epoch(record)
-
-    def _batch_of(self, step: int) -> str:
-        """Which batch a step saw, for a person who looks for the bad row in it."""
-        rows = self._rows(step)
-        return f"step {step} (rows {', '.join(map(str, rows[:SHOWN]))}{' ...' if len(rows) > SHOWN else ''})"
-
-    def _rows(self, step: int) -> list[int]:
-        """The rows of the source that a step saw."""
-        return self.feed.split.rows[self.feed.positions(step)].tolist()
 
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""

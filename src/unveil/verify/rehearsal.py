@@ -20,8 +20,9 @@ from unveil.errors import DataError, SettingError
 from unveil.models import Draw, Model
 from unveil.objectives import Loss, Term
 from unveil.objectives.term import each
-from unveil.training import Training, loop
+from unveil.training import Training, loop, recovery
 from unveil.training.average import state_of
+from unveil.training.watching import Outcome
 from unveil.verify.check import NotApplicable
 from unveil.verify.subject import Subject
 
@@ -101,7 +102,7 @@ class Trained:
 
     model: Model
     objective: Term
-    outcome: loop.Outcome
+    outcome: Outcome
     diary: Diary
     seen: list[list[int]]
 
@@ -195,11 +196,15 @@ def train(subject: Subject, data: Dataset, config: Training, resume: tuple[State
 @contextmanager
 def quiet() -> Iterator[None]:
     """Within, the loop warns of nothing: a loss that is made worse on purpose may well leave what is finite."""
-    before, loop.log.disabled = loop.log.disabled, True
+    logs = loop.log, recovery.log
+    before = [log.disabled for log in logs]
     try:
+        for log in logs:
+            log.disabled = True
         yield
     finally:
-        loop.log.disabled = before
+        for log, was in zip(logs, before, strict=True):
+            log.disabled = was
 
 
 def trainer(subject: Subject, data: Dataset, config: Training) -> loop.Trainer:
