@@ -50,7 +50,7 @@ class Training:
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
-    workers: int = 2
+    workers: int = 0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
