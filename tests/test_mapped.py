@@ -173,6 +173,7 @@ def test_a_folder_too_large_for_memory_is_decoded_when_it_is_asked_for(tmp_path,
         Image.fromarray(image).save(tmp_path / f"{place:02}.png")
     here = unveil.load(tmp_path)
     monkeypatch.setattr("unveil.data.images.survey.ROOM", 1e-9)
+    monkeypatch.setattr("unveil.data.scratch.SHARE", 0)
     there = unveil.load(tmp_path)
     assert isinstance(there.train.values, Store)
     assert there.fingerprint == here.fingerprint

@@ -10,7 +10,7 @@ import torch
 from helpers.shards import add, encoded, pixels, tar_folder, write_parquet, write_tar
 
 import unveil
-from unveil.data import Feed, Looks, order
+from unveil.data import Feed, Looks, order, scratch
 from unveil.data.shards import parquet, tar
 from unveil.errors import DataError
 
@@ -31,6 +31,12 @@ MAKE = {"tar": tar_folder, "parquet": parquet_folder}
 @pytest.fixture(params=MAKE)
 def kind(request):
     return request.param
+
+
+@pytest.fixture
+def anew(monkeypatch):
+    """There is no room for decoded images on the disk: each is decoded anew."""
+    monkeypatch.setattr(scratch, "SHARE", 0)
 
 
 def read(data):
@@ -116,7 +122,9 @@ def test_columns_are_chosen_and_kept_for_the_next_time(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 4])
-def test_batches_are_those_of_an_array_visited_in_that_order(tmp_path, kind, workers):
+@pytest.mark.parametrize("share", [0, 0.1])
+def test_batches_are_those_of_an_array_visited_in_that_order(tmp_path, kind, workers, share, monkeypatch):
+    monkeypatch.setattr(scratch, "SHARE", share)
     images, _ = MAKE[kind](tmp_path)
     data = unveil.load(tmp_path)
     feed = Feed(data.train, 16, 5, CPU, workers)
@@ -127,11 +135,12 @@ def test_batches_are_those_of_an_array_visited_in_that_order(tmp_path, kind, wor
     assert torch.equal(rows, data.validation.rows)
 
 
-def test_the_run_is_the_same_to_the_byte_whoever_reads(tmp_path, kind):
+def test_the_run_is_the_same_to_the_byte_whoever_reads(tmp_path, kind, monkeypatch):
     MAKE[kind](tmp_path / "shards")
     ends = set()
-    for workers in (0, 1, 2, 4):
-        out = tmp_path / f"run{workers}"
+    for workers, share in ((0, 0), (1, 0), (2, 0), (4, 0), (0, 0.1), (2, 0.1)):
+        monkeypatch.setattr(scratch, "SHARE", share)
+        out = tmp_path / f"run{workers}{share}"
         data = unveil.load(tmp_path / "shards")
         unveil.train(data, epochs=2, batch_size=16, latent=2, workers=workers, out=out)
         ends.add((out / "model.safetensors").read_bytes() + (out / "metrics.jsonl").read_bytes())
@@ -180,7 +189,7 @@ def test_any_stretch_of_an_order_is_found_without_what_comes_before(tmp_path, mo
         assert torch.equal(order.Windows(store, 3, 1)[start : start + 17], whole[start : start + 17])
 
 
-def test_a_step_reads_its_own_rows_and_no_others(tmp_path, kind, monkeypatch):
+def test_a_step_reads_its_own_rows_and_no_others(tmp_path, kind, monkeypatch, anew):
     MAKE[kind](tmp_path)
     feed = Feed(unveil.load(tmp_path).train, 16, 5, CPU)
     shelf, asked = type(feed.split.values.source.shelf), []
@@ -190,7 +199,7 @@ def test_a_step_reads_its_own_rows_and_no_others(tmp_path, kind, monkeypatch):
     assert len(asked) == 16
 
 
-def test_few_row_groups_are_kept(tmp_path, monkeypatch):
+def test_few_row_groups_are_kept(tmp_path, monkeypatch, anew):
     monkeypatch.setattr(parquet, "KEPT", 1)
     monkeypatch.setattr(order, "WINDOW", 1)
     parquet_folder(tmp_path, group=10)
@@ -209,7 +218,29 @@ def test_a_row_group_too_large_to_be_held_is_refused(tmp_path, monkeypatch):
         unveil.load(tmp_path)
 
 
-def test_what_changes_while_it_is_in_use_is_seen(tmp_path):
+def test_what_was_decoded_is_kept_on_the_disk_until_the_process_ends(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    images, _ = tar_folder(tmp_path / "a")
+    data = unveil.load(tmp_path / "a")
+    for path in (tmp_path / "a").iterdir():
+        path.unlink()
+    assert (read(data)[0][:, 0] == images).all()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_no_end(tmp_path, monkeypatch):
+    def full(self, row):
+        if self.count == 50:
+            raise OSError("no space left on device")
+        add(self, row)
+
+    add = scratch.Scratch.add
+    monkeypatch.setattr(scratch.Scratch, "add", full)
+    images, _ = tar_folder(tmp_path)
+    assert (read(unveil.load(tmp_path))[0][:, 0] == images).all()
+
+
+def test_what_changes_while_it_is_in_use_is_seen(tmp_path, anew):
     tar_folder(tmp_path / "a", shards=1)
     data = unveil.load(tmp_path / "a")
     other = pixels(120, seed=0)
@@ -276,14 +307,16 @@ def test_a_file_of_images_beside_shards_makes_it_a_folder_of_images(tmp_path):
     assert unveil.load(tmp_path).space.shape == (1, 4, 5)
 
 
-def test_memory_is_flat_over_many_epochs(tmp_path):
+@pytest.mark.parametrize("share", [0, 0.1])
+def test_memory_is_flat_over_many_epochs(tmp_path, share):
     """13 MB of decoded images: seven epochs leave less behind than a third of one."""
     images = np.random.default_rng(0).integers(0, 256, (300, 1, 1, 3)).astype(np.uint8).repeat(120, 1).repeat(120, 2)
     for shard in range(6):
         write_tar(tmp_path / f"{shard}.tar", images[50 * shard : 50 * (shard + 1)])
     program = f"""
         import resource, torch, unveil
-        from unveil.data import Feed
+        from unveil.data import Feed, scratch
+        scratch.SHARE = {share}
         data = unveil.load({str(tmp_path)!r})
         feed = Feed(data.train, 20, 0, torch.device("cpu"), 2)
         said = []

@@ -21,9 +21,10 @@ from torch.utils.data import Dataset as Items
 
 from unveil.data.dataset import Dataset, Split
 from unveil.data.images.decode import BadImageError, Blob
+from unveil.data.images.encoded import stored
 from unveil.data.images.how import USUAL, How, classes_said, notes
 from unveil.data.images.reading import reading_of_images
-from unveil.data.images.survey import stored, survey
+from unveil.data.images.survey import survey
 from unveil.data.items import from_items, split_name
 from unveil.data.pick import ANY, Pick
 from unveil.data.shards.labels import Label, as_label, numbered

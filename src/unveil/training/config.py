@@ -59,7 +59,7 @@ class Training:
     seed: int = 0
     device: str = "cpu"
     threads: int = 0
-    workers: int = 2
+    workers: int = 0
     timeout: float = 600.0
     precision: Precision = "auto"
 

@@ -22,7 +22,8 @@ from unveil.data.ahead import Ahead
 from unveil.data.images.decode import BadImageError, Blob, Frame, Header, decode, header
 from unveil.data.images.how import How
 from unveil.data.images.reading import every, two_toned
-from unveil.data.store import Blocks, Store, Stored
+from unveil.data.scratch import Scratch
+from unveil.data.store import Blocks
 from unveil.errors import DataError
 from unveil.hardware import exceeds
 
@@ -63,6 +64,7 @@ class Survey:
         kept: (N,) int64, places on the shelf of the good images.
         hashes: (N, 16) uint8, of their decoded bytes.
         values: (N, C, H, W) uint8, those bytes, where they were to be kept and memory has room for them.
+        scratch: those bytes on the disk, where they are not in memory and that has room.
         heads: what their files say of themselves, and how often.
         frame: the shape that they are brought to.
         near: share of pixels that are nearly black or white, among some of them.
@@ -72,6 +74,7 @@ class Survey:
     kept: Tensor
     hashes: Tensor
     values: Tensor | None
+    scratch: Scratch | None
     heads: Counter[Header]
     frame: Frame
     near: float
@@ -86,7 +89,7 @@ def survey(shelf: Shelf, how: How, name: str, bad: Mapping[str, str], keep: bool
         how: what was asked for.
         name: what messages call the source.
         bad: what was found to be bad before.
-        keep: whether to keep what is decoded, if memory has room for it.
+        keep: whether to keep what is decoded in memory, if that has room for it.
 
     Raises:
         DataError: no image can be read, or one cannot and bad ones are to stop everything.
@@ -108,24 +111,28 @@ def survey(shelf: Shelf, how: How, name: str, bad: Mapping[str, str], keep: bool
     how.settle(wrong, name, total)
     if not len(found[0]):
         raise DataError(f"{name} holds no images that can be decoded{_first(wrong)}")
-    kept, hashes, values, near = found
-    return Survey(kept, hashes, values, heads, frame, near, wrong)
+    kept, hashes, pixels, near = found
+    values = torch.from_numpy(pixels[: len(kept)]) if isinstance(pixels, np.ndarray) else None
+    return Survey(kept, hashes, values, pixels if isinstance(pixels, Scratch) else None, heads, frame, near, wrong)
+
+
+Kept = np.ndarray | Scratch | None
 
 
 def _decoded(
     shelf: Shelf, good: Sequence[int], frame: Frame, keep: bool, bad: dict[str, str]
-) -> tuple[Tensor, Tensor, Tensor | None, float]:
-    """Of the images at places `good`: which can be decoded, their hashes, their values, and how near black or white."""
+) -> tuple[Tensor, Tensor, Kept, float]:
+    """Of the images at places `good`: which can be decoded, their hashes, their bytes, and how near black or white."""
     event = (frame.channels, *frame.size)
-    keep = keep and not exceeds(len(good) * prod(event), ROOM)
-    values = np.empty((len(good) if keep else 0, *event), dtype=np.uint8)
+    here = keep and not exceeds(len(good) * prod(event), ROOM)
+    pixels: Kept = np.empty((len(good), *event), dtype=np.uint8) if here else Scratch.made(len(good), event)
     hashes = np.empty((len(good), HASH), dtype=np.uint8)
     kept: list[int] = []
     shades: list[float] = []
 
-    def look(blob: Path | Blob) -> tuple[bytes, float, np.ndarray | None]:
-        pixels = decode(blob, frame)
-        return hash_of(pixels), two_toned(pixels), pixels if keep else None
+    def look(blob: Path | Blob) -> tuple[bytes, float, np.ndarray]:
+        found = decode(blob, frame)
+        return hash_of(found), two_toned(found), found
 
     for place, found in _each(shelf, good, look, max(1, min(TOGETHER, NUMBERS // prod(event)))):
         if isinstance(found, str):
@@ -133,14 +140,26 @@ def _decoded(
             continue
         row = len(kept)
         hashes[row] = np.frombuffer(found[0], dtype=np.uint8)
-        if found[2] is not None:
-            values[row] = found[2]
+        pixels = _kept(pixels, row, found[2])
         if row % every(len(good)) == 0:
             shades.append(found[1])
         kept.append(place)
+    if isinstance(pixels, Scratch):
+        pixels = _kept(pixels, len(kept), None)
     near = sum(shades) / max(1, len(shades))
-    stored = torch.from_numpy(values[: len(kept)]) if keep else None
-    return torch.tensor(kept), torch.from_numpy(hashes[: len(kept)]), stored, near
+    return torch.tensor(kept), torch.from_numpy(hashes[: len(kept)]), pixels, near
+
+
+def _kept(pixels: Kept, row: int, found: np.ndarray | None) -> Kept:
+    """With one more image, or, for None, settled; None from where the disk is full."""
+    try:
+        if isinstance(pixels, Scratch):
+            pixels.settle() if found is None else pixels.add(found)
+        elif pixels is not None:
+            pixels[row] = found
+    except OSError:
+        return None
+    return pixels
 
 
 def _first(bad: dict[str, str]) -> str:
@@ -168,52 +187,3 @@ def _each(
     some = Ahead(lambda k: [tried(place) for place in places[k * together : (k + 1) * together]], WORKERS, count)
     for k in range(count):
         yield from zip(places[k * together : (k + 1) * together], some(k), strict=True)
-
-
-class Encoded:
-    """Images that are decoded when they are asked for, and held against what they were when all were looked at.
-
-    Args:
-        shelf: where they are.
-        found: what was found there.
-        name: what messages call the source.
-        by_hash: whether hashes stand for the images in the fingerprint of the data. Images that memory may have room for
-            on another machine have the fingerprint of their values.
-    """
-
-    dtype: torch.dtype = torch.uint8
-
-    def __init__(self, shelf: Shelf, found: Survey, name: str, by_hash: bool) -> None:
-        self.shelf, self.name, self.frame, self.kept = shelf, name, found.frame, found.kept
-        self.event_shape: tuple[int, ...] = (found.frame.channels, *found.frame.size)
-        self.blocks = shelf.blocks(found.kept.numpy())
-        self.hashes: Tensor | None = found.hashes if by_hash else None
-        self._known = found.hashes.numpy()
-
-    def read(self, places: Tensor) -> Tensor:
-        """(n, C, H, W) bytes.
-
-        Raises:
-            DataError: an image is not what it was.
-        """
-        pixels = np.empty((len(places), *self.event_shape), dtype=np.uint8)
-        for number, row in enumerate(places.tolist()):
-            place = int(self.kept[row])
-            try:
-                pixels[number] = decode(self.shelf.blob(place), self.frame)
-                same = hash_of(pixels[number]) == self._known[row].tobytes()
-            except BadImageError:
-                same = False
-            if not same:
-                raise DataError(
-                    f"{self.shelf.name(place)} in {self.name} is not what it was when all were looked at; leave the files "
-                    "alone, and resume once they are as they were"
-                )
-        return torch.from_numpy(pixels)
-
-
-def stored(shelf: Shelf, found: Survey, name: str) -> Stored:
-    """The values that a survey was to keep: in memory, or decoded when they are asked for."""
-    if found.values is not None:
-        return found.values
-    return Store(Encoded(shelf, found, name, by_hash=False), torch.arange(len(found.kept)))

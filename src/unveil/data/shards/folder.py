@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from unveil.data.dataset import Dataset, Split
+from unveil.data.images.encoded import Encoded
 from unveil.data.images.how import USUAL, How, classes_said, notes
 from unveil.data.images.reading import reading_of_images
 from unveil.data.images.scan import scan
-from unveil.data.images.survey import Encoded, survey
+from unveil.data.images.survey import survey
 from unveil.data.pick import ANY, LABEL, Pick
 from unveil.data.shards.labels import numbered
 from unveil.data.shards.parquet import Parquets, parquets
