@@ -162,6 +162,7 @@ class Trainer:
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
         self.moving = [part for part in self.parts if type(part).update is not Part.update]
         looks = config.validate_every > 0 and len(data.validation) > 0
+        self.looked_at = len(data.validation)
         self.validation = list(data.validation.batches(VALIDATION_BATCH, config.seed)) if looks else []
 
     def go(self, stop: Stop) -> bool:
@@ -272,7 +273,8 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
         with self.state.flat.using(self.state.average.values):
-            found = looked(self.step, self.validation, self.config.seed, self.feed.device, self.team)
+            how = self.looked_at, VALIDATION_BATCH, self.config.seed, self.feed.device, self.team
+            found = looked(self.step, self.validation, *how)
         means = _with_elbo({name: float(values.double().mean()) for name, values in found.items()})
         if not isfinite(means["loss"]):
             log.warning("the loss on the validation split is not finite; these weights will not be chosen")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import inf
 
 import torch
@@ -16,12 +16,16 @@ from unveil.training.step import Step
 NAMES = ("distortion", "rate", "loss")
 
 
-def looked(step: Step, batches: Sequence[Batch], seed: int, device: torch.device, team: Team) -> dict[str, Tensor]:
+def looked(
+    step: Step, batches: Iterable[Batch], n: int, size: int, seed: int, device: torch.device, team: Team
+) -> dict[str, Tensor]:
     """Loss, distortion and, where it is finite, rate of each example, (N,) nats on the CPU, for any number of ranks.
 
     Args:
         step: model and objective.
         batches: of the validation split.
+        n: N, how many examples that has.
+        size: of its batches; the last one may be smaller.
         seed: of the noise.
         device: where the model is.
         team: who shares the batches.
@@ -30,9 +34,8 @@ def looked(step: Step, batches: Sequence[Batch], seed: int, device: torch.device
     found = bound(step.model, batches, seed, device, step.objective, inf, team.rank, team.size)
     if team.size == 1:
         return found
-    sizes = [len(batch.x) for batch in batches]
-    mine = torch.cat([torch.full((size,), place % team.size == team.rank) for place, size in enumerate(sizes)])
-    whole = torch.zeros(2, len(NAMES), len(mine), dtype=torch.float64)  # figures, and who has them
+    mine = torch.arange(n) // size % team.size == team.rank
+    whole = torch.zeros(2, len(NAMES), n, dtype=torch.float64)  # figures, and who has them
     for values, there, name in zip(*whole, NAMES, strict=True):
         if name in found:
             values[mine], there[mine] = found[name].double(), 1.0
