@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unveil.data import Dataset, load
+from unveil.data.facts import facts_of
 from unveil.errors import DivergedError, SettingError, unknown
 from unveil.models import Model
 from unveil.objectives import Term
@@ -125,7 +126,7 @@ def _common(manifest: Mapping[str, Any]) -> dict[str, str]:
     facts = {name: str(manifest[name]) for name in ("recipe", "precision", "versions")}
     facts["data with the fingerprint"] = manifest["data"]["fingerprint"][:16]
     facts["a model with the digest"] = hashlib.sha256(json.dumps(manifest["spec"]).encode()).hexdigest()[:16]
-    own = ("device", "threads")
+    own = ("device", "threads", "workers")
     return facts | {name.replace("_", " "): str(v) for name, v in manifest["training"].items() if name not in own}
 
 
@@ -234,21 +235,7 @@ def _manifest(
     return {
         "recipe": name,
         "spec": describe(model=model, objective=objective),
-        "data": {
-            "name": data.name,
-            "loadable": data.loadable,
-            "measure": data.space.measure,
-            "shape": list(data.space.shape),
-            "levels": data.space.levels,
-            "options": dict(data.options),
-            "columns": [asdict(field) for field in data.columns],
-            "class_names": list(data.classes),
-            "fingerprint": data.fingerprint,
-            "rows": {split: len(data.split(split)) for split in data.splits},
-            "attribution": data.attribution,
-            "classes": 0 if data.train.context is None else data.train.context.shape[1],
-            "known": None if data.train.labelled is None else int(data.train.labelled.sum()),
-        },
+        "data": facts_of(data),
         "training": asdict(config),
         "precision": precision,
         "ranks": ranks,

@@ -15,7 +15,7 @@ import unveil.models
 import unveil.networks
 import unveil.objectives
 import unveil.parts
-from unveil.data import Dataset, Field, load_like
+from unveil.data import Dataset, Field, load_again
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
 from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
@@ -67,7 +67,7 @@ class Run:
             facts = self.manifest["data"]
             if not facts["loadable"]:
                 raise DataError(f"this run was trained on {facts['name']} in memory; hand the data over")
-            data = load_like(facts["name"], facts, data_dir)
+            data = load_again(facts, data_dir)
             if data.fingerprint != facts["fingerprint"]:
                 raise DataError(
                     f"{facts['name']} is not what this run was trained on: fingerprint {data.fingerprint[:12]} "

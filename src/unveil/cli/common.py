@@ -15,6 +15,7 @@ from unveil.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
+    from unveil.data.held import Held
     from unveil.data.images.how import How
     from unveil.data.mapped import File
     from unveil.data.pick import Pick
@@ -53,7 +54,7 @@ def open_run(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, 
     return run, found
 
 
-def asked(*records: How | File | Pick | TableHow) -> dict[str, Any]:
+def asked(*records: How | File | Pick | TableHow | Held) -> dict[str, Any]:
     """What was asked for of how data are read: nothing where all is left as it is, which any source takes."""
     given = {(field.name, field.default): getattr(one, field.name) for one in records for field in fields(one)}
     return {name: value for (name, default), value in given.items() if value != default}

@@ -29,7 +29,7 @@ def inspect(arguments: list[str]) -> int:
     import unveil
 
     ending(given.out, (".png",))
-    hows = (given.images, given.file, given.pick, given.table)
+    hows = (given.images, given.file, given.pick, given.table, given.held)
     data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
     print(data)
     for note in data.notes:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from unveil.data.held import Held
 from unveil.data.images.how import How
 from unveil.data.mapped import File
 from unveil.data.pick import Pick
@@ -36,6 +37,7 @@ class Train:
         file: how a .npy file is read.
         pick: which columns of Parquet shards are read.
         table: how a table is read.
+        held: what validates and tests.
         training: how to train.
         model: the recipe's own arguments.
     """
@@ -51,6 +53,7 @@ class Train:
     file: OmitArgPrefixes[File] = field(default_factory=File)
     pick: OmitArgPrefixes[Pick] = field(default_factory=Pick)
     table: OmitArgPrefixes[TableHow] = field(default_factory=TableHow)
+    held: OmitArgPrefixes[Held] = field(default_factory=Held)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
 
@@ -68,6 +71,7 @@ class Inspect:
         file: how a .npy file is read.
         pick: which columns of Parquet shards are read.
         table: how a table is read.
+        held: what validates and tests.
     """
 
     data: Positional[Annotated[str, arg(metavar="DATA")]]
@@ -78,6 +82,7 @@ class Inspect:
     file: OmitArgPrefixes[File] = field(default_factory=File)
     pick: OmitArgPrefixes[Pick] = field(default_factory=Pick)
     table: OmitArgPrefixes[TableHow] = field(default_factory=TableHow)
+    held: OmitArgPrefixes[Held] = field(default_factory=Held)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def train(arguments: list[str]) -> int:
     import unveil
     from unveil.training.ranks import join
 
-    hows = (given.images, given.file, given.pick, given.table)
+    hows = (given.images, given.file, given.pick, given.table, given.held)
     team = join(given.training.timeout)
     with team.failing_together():
         data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))

@@ -5,7 +5,7 @@ from unveil.data.batch import Batch, Peers
 from unveil.data.columns import Column, Field, column
 from unveil.data.dataset import Dataset, Split
 from unveil.data.feed import Feed, Looks
-from unveil.data.load import NAMED, load, load_like
+from unveil.data.load import NAMED, load, load_again, load_like
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import MEANING, Measure, Space
 from unveil.data.synthetic import LinearGaussian
@@ -31,5 +31,6 @@ __all__ = [
     "column",
     "from_arrays",
     "load",
+    "load_again",
     "load_like",
 ]

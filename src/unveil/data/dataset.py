@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -221,12 +221,12 @@ class Dataset:
         split: Split = getattr(self, name)
         return split
 
-    def whole(self) -> Split:
-        """All rows as one split named 'all', in the order of their source: for data that train nothing here.
+    def whole(self, of: Sequence[str] = ("train", "validation", "test")) -> Split:
+        """All rows, or those of some splits, as one named 'all', in the order of their source.
 
         Where each split has a source of its own, so that rows have no one order, those of train come first.
         """
-        parts = [self.split(name) for name in self.splits]
+        parts = [self.split(name) for name in of]
 
         def together(name: str) -> Tensor | None:
             columns = [getattr(part, name) for part in parts]
@@ -235,17 +235,12 @@ class Dataset:
         optional = {name: together(name) for name in ("labels", "context", "labelled", "factors")}
         values, rows = joined([part.values for part in parts]), torch.cat([part.rows for part in parts])
         whole = replace(parts[0], name=ALL, values=values, rows=rows, **optional)  # type: ignore[arg-type]
-        return whole.subset(self._order())
+        return whole.subset(_order(rows))
 
     def origins(self) -> list[str]:
         """The name of the split that each row of `whole` is of."""
         names = [name for name in self.splits for _ in range(len(self.split(name)))]
-        return [names[place] for place in self._order().tolist()]
-
-    def _order(self) -> Tensor:
-        """(N,) of the rows of train, validation and test, one after another, the order that `whole` has them in."""
-        rows = torch.cat([self.split(name).rows for name in self.splits])
-        return rows.argsort() if len(rows.unique()) == len(rows) else torch.arange(len(rows))
+        return [names[place] for place in _order(torch.cat([self.split(name).rows for name in self.splits])).tolist()]
 
     def given_labels(self, known: int | None = None) -> Dataset:
         """The same data for a conditional model: each split's context is the one-hot label.
@@ -288,6 +283,11 @@ class Dataset:
     def __str__(self) -> str:
         counts = ", ".join(f"{len(self.split(name)):,} {name}" for name in self.splits)
         return f"{self.name}: {counts}; {self.space}"
+
+
+def _order(rows: Tensor) -> Tensor:
+    """(N,) the order that `whole` has rows in, given one split after another."""
+    return rows.argsort() if len(rows.unique()) == len(rows) else torch.arange(len(rows))
 
 
 def carve(n: int, *shares: float) -> tuple[Tensor, ...]:

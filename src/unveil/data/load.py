@@ -14,6 +14,8 @@ from torch.utils.data import Dataset as Items
 from unveil.data import digits, mnist, shapes
 from unveil.data.arrays import from_arrays, from_file
 from unveil.data.dataset import Dataset
+from unveil.data.facts import facts_of
+from unveil.data.held import Held
 from unveil.data.hugging import from_hugging, holds_hugging, is_hugging
 from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
@@ -38,6 +40,7 @@ NAMED: dict[str, Callable[[Path | None, Measure | None], Dataset]] = {
     "shapes": lambda folder, measure: shapes.load(measure),
     "linear-gaussian": _linear_gaussian,
 }
+HELD = tuple(field.name for field in fields(Held))
 
 
 def load(
@@ -61,7 +64,8 @@ def load(
         options: for a folder of images or shards those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a
             table (`.csv`, `.tsv`, `.parquet`) those of `tables.How`: `columns`, `drop`, `label` and `split`; for an array's
             file `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets
-            of PyTorch's `rows`, how many to take; for datasets and shards `image_column` and `label_column`.
+            of PyTorch's `rows`, how many to take; for datasets and shards `image_column` and `label_column`; for all
+            but the named ones `validation` and `test` of `Held`, a share or a source of its own.
 
     Returns:
         Train, validation and test splits in one space.
@@ -74,6 +78,10 @@ def load(
     for name in options:
         if name not in (known := takes(source)):
             raise unknown(f"option of {_called(source)}", name, known, DataError)
+    if any(name in options for name in HELD):
+        held = Held(*(options.pop(name, None) for name in HELD))
+        main = load(source, labels, data_dir=data_dir, measure=measure, **options)
+        return held.apply(main, lambda other: load_like(_path(other), facts_of(main), data_dir))
     if isinstance(source, Dataset):
         if measure not in (None, source.space.measure):
             raise DataError(f"{source.name} is loaded as {source.space.measure!r} already; load it anew as {measure!r}")
@@ -108,11 +116,20 @@ def load(
 
 def takes(source: Any) -> tuple[str, ...]:
     """The options that `load` takes for a source."""
+    return () if _is_named(source) or isinstance(source, Dataset) else (*_takes(source), *HELD)
+
+
+def _is_named(source: Any) -> bool:
+    return isinstance(source, (str, Path)) and str(source) in NAMED
+
+
+def _takes(source: Any) -> tuple[str, ...]:
+    """How it is read."""
     if is_hugging(source):
         return tuple(field.name for kind in (How, Pick) for field in fields(kind))
     if _items(source):
         return (*(field.name for field in fields(Pick)), "rows")
-    if not isinstance(source, (str, Path)) or str(source) in NAMED:
+    if not isinstance(source, (str, Path)) or _is_named(source):
         return ()
     if _is_table(path := _path(source)):
         return tuple(field.name for field in fields(tables.How))
@@ -122,13 +139,20 @@ def takes(source: Any) -> tuple[str, ...]:
     return tuple(field.name for kind in ((How, Pick) if columned else (How,)) for field in fields(kind))
 
 
+def load_again(facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
+    """The data that a manifest tells of, held out as they were."""
+    found = load_like(facts["name"], facts, data_dir)
+    held = Held(*(facts.get("options", {}).get(name) for name in HELD))
+    return held.apply(found, lambda other: load_like(_path(other), facts, data_dir))
+
+
 def load_like(source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None) -> Dataset:
     """Data read as others were that a manifest tells of: in the same space, by the same options where they apply."""
     if isinstance(source, (str, Path)) and _is_table(path := _path(source)):
         return replace(tables.read_like(path, facts), name=str(path.absolute()))
     if isinstance(source, (str, Path)) and facts["measure"] == "columns":
         raise DataError(f"the run was trained on a table, and {source} is none; give a .csv or .parquet file")
-    options = {name: value for name, value in facts.get("options", {}).items() if name in takes(source)}
+    options = {name: value for name, value in facts.get("options", {}).items() if name in _takes(source)}
     shape = facts.get("shape", [])
     if "size" in takes(source) and len(shape) == 3 and shape[0] in (1, 3):
         options |= {"channels": shape[0], "size": tuple(shape[1:])}

@@ -1,0 +1,27 @@
+"""What a manifest says of data, so that the same, or others in the same way, can be read again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from unveil.data.dataset import Dataset
+
+
+def facts_of(data: Dataset) -> dict[str, Any]:
+    """Name, space, options, columns, classes and fingerprint, as plain data."""
+    return {
+        "name": data.name,
+        "loadable": data.loadable,
+        "measure": data.space.measure,
+        "shape": list(data.space.shape),
+        "levels": data.space.levels,
+        "options": dict(data.options),
+        "columns": [asdict(field) for field in data.columns],
+        "class_names": list(data.classes),
+        "fingerprint": data.fingerprint,
+        "rows": {split: len(data.split(split)) for split in data.splits},
+        "attribution": data.attribution,
+        "classes": 0 if data.train.context is None else data.train.context.shape[1],
+        "known": None if data.train.labelled is None else int(data.train.labelled.sum()),
+    }
