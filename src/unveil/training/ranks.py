@@ -98,7 +98,8 @@ class Team:
     def _missing(self) -> RankError:
         assert self.heart is not None
         with _whatever():
-            self._look_for_errors()
+            if (told := self._told()) is not None:
+                return told
         names = self.heart.missing(self.store)
         who = " and ".join(names) or "the connection between the ranks"
         return RankError(f"{who} ended or does not answer; start anew with --resume to go on from the last checkpoint")
@@ -140,7 +141,8 @@ class Team:
         end = time.monotonic() + self.timeout
         try:
             while not self.store.check([key]):
-                self._look_for_errors()
+                if (told := self._told()) is not None:
+                    raise told
                 if time.monotonic() > end:
                     raise self._missing()
                 time.sleep(POLL)
@@ -149,11 +151,12 @@ class Team:
         except dist.DistError:
             raise self._missing() from None
 
-    def _look_for_errors(self) -> None:
-        """Raises RankError where another rank has told of an error of its own."""
+    def _told(self) -> RankError | None:
+        """What another rank has told of an error of its own."""
         for other in range(self.size):
             if other != self.rank and self.store.check([f"error/{other}"]):
-                raise RankError(f"rank {other} ended: {self.store.get(f'error/{other}').decode()}")
+                return RankError(f"rank {other} ended: {self.store.get(f'error/{other}').decode()}")
+        return None
 
     # the end
 
