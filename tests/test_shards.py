@@ -158,6 +158,12 @@ def test_every_epoch_visits_every_row_once_in_an_order_of_its_own(tmp_path, kind
     assert torch.cat([other.positions(step) for step in range(12)]).tolist() != epochs[0]
 
 
+def test_one_shard_is_shuffled_anew_in_every_epoch(tmp_path):
+    tar_folder(tmp_path, shards=1)
+    feed = Feed(unveil.load(tmp_path).train, 96, 5, CPU)
+    assert len({tuple(feed.positions(epoch).tolist()) for epoch in range(5)}) == 5
+
+
 def test_rows_are_shuffled_within_windows_of_shuffled_shards(tmp_path, monkeypatch):
     tar_folder(tmp_path, n=240, shards=8)
     store = unveil.load(tmp_path).train.values
