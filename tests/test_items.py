@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import unveil
 from unveil.data import from_arrays, items
-from unveil.data.memory import memory
 from unveil.errors import DataError
 
 
@@ -158,7 +157,7 @@ def test_what_never_ends_is_refused_with_the_way_out(monkeypatch):
     endless = Flowing(lambda: (asked.append(1) or one for one in itertools.cycle(images())))
     with pytest.raises(DataError, match=r"beyond what is read into memory, 0.0 GB; give rows=N for the first N items"):
         unveil.load(endless)
-    assert len(asked) < 1e-6 * memory() / 30 + 2
+    assert len(asked) < 50_000  # those of a machine with a terabyte
     assert unveil.load(endless, rows=40).fingerprint == from_arrays(images()).fingerprint
 
 
