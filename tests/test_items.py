@@ -153,9 +153,11 @@ def test_an_error_of_the_dataset_itself_names_the_item():
 
 def test_what_never_ends_is_refused_with_the_way_out(monkeypatch):
     monkeypatch.setattr(items, "ROOM", 1e-6)  # of the memory: a few thousand small images
-    endless = Flowing(lambda: itertools.cycle(images()))
+    asked = []
+    endless = Flowing(lambda: (asked.append(1) or one for one in itertools.cycle(images())))
     with pytest.raises(DataError, match=r"beyond what is read into memory, 0.0 GB; give rows=N for the first N items"):
         unveil.load(endless)
+    assert len(asked) < 50_000  # those of a machine with a terabyte
     assert unveil.load(endless, rows=40).fingerprint == from_arrays(images()).fingerprint
 
 

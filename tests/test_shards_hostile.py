@@ -87,7 +87,7 @@ def test_members_that_lead_back_end(tmp_path):
     load_with(folder)
     header = tarfile.TarInfo("back.png")
     raw = bytearray(header.tobuf(tarfile.GNU_FORMAT))
-    raw[124:136] = b"\xff" * 8 + (-2048).to_bytes(4, "big", signed=True)  # the size, in base 256
+    raw[124:136] = b"\xff" * 8 + (-1536).to_bytes(4, "big", signed=True)  # the size, in base 256: back to the header before
     raw[148:156] = b"%06o\0 " % (256 + sum(raw[:148]) + sum(raw[156:512]))
     whole = (folder / "a.tar").read_bytes()
     (folder / "a.tar").write_bytes(whole[: 12 * 1024] + bytes(raw) + whole[12 * 1024 :])

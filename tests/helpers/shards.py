@@ -72,3 +72,16 @@ def tar_folder(folder, n=120, shards=4, channels=1, labelled=True):
         marks = [int(label) for label in labels[part]] if labelled else None
         write_tar(folder / f"part-{shard:04}.tar", images[part], marks, shard * each)
     return images, labels
+
+
+def parquet_folder(folder, n=120, shards=3, **how):
+    """A folder of Parquet shards, and the images and labels in them."""
+    images, labels = pixels(n), np.arange(n) % 3
+    for shard in range(shards):
+        part = slice(shard * n // shards, (shard + 1) * n // shards)
+        write_parquet(folder / f"part-{shard}.parquet", images[part], [int(label) for label in labels[part]], **how)
+    return images, labels
+
+
+MAKE = {"tar": tar_folder, "parquet": parquet_folder}
+"""What writes a folder of each kind."""
