@@ -103,8 +103,8 @@ def test_figures_that_are_not_finite_are_kept_as_none(tmp_path):
     data.test.values[0] = 1e30
     run.evaluate(data, samples=5)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["nll"]["value"] is None
-    RunFolder(tmp_path / "run").append("metrics.jsonl", {"loss": float("nan")})
-    assert RunFolder(tmp_path / "run").lines("metrics.jsonl")[-1] == {"loss": None}
+    RunFolder(tmp_path / "run").append("metrics.jsonl", {"step": 1, "loss": float("nan")})
+    assert RunFolder(tmp_path / "run").lines("metrics.jsonl")[-1] == {"step": 1, "loss": None}
 
 
 def test_figures_of_other_weights_are_not_kept_in_the_folder(tiny, tmp_path, caplog):

@@ -33,7 +33,7 @@ def test_bytes_and_integers_are_read_as_levels_and_counts():
     assert from_arrays(np.ones((10, 3), np.uint8), measure="count").space.measure == "count"
     table = numbers("columns", KINDS)()
     assert table.space.columns == KINDS
-    assert "ordinal:5" in str(table.space)
+    assert "2 ordinal" in str(table.space)
 
 
 @pytest.mark.parametrize(
