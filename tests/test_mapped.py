@@ -91,6 +91,25 @@ def test_batches_are_those_of_memory_whoever_reads_them(pair, workers):
         assert torch.equal(batch.x, right.x)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_process_of_several_reads_its_own_part_of_each_batch(tmp_path, workers, monkeypatch):
+    here, there = both(tmp_path, rising((90, 6, 5)), measure="unit")
+    whole, part = Feed(here.train, 21, 0, CPU), Feed(there.train, 21, 0, CPU, workers)
+    part.mine = slice(10, 21)
+    asked, read = [], type(there.train.values.source).read
+
+    def counted(source, places):
+        asked.append(len(places))
+        return read(source, places)
+
+    monkeypatch.setattr(type(there.train.values.source), "read", counted)
+    for step in range(6):
+        for place in (slice(10, 15), slice(15, 21)):  # in two turns
+            assert torch.equal(part.batch(step, place).x, whole.batch(step).x[place])
+    assert set(asked) == {11}
+    assert torch.equal(part.batch(2).x, whole.batch(2).x)  # all of it, where somebody asks
+
+
 def test_a_run_on_a_mapped_file_is_the_run_on_that_array(tmp_path, pair):
     how = {"epochs": 2, "batch_size": 50, "latent": 2}
     runs = [unveil.train(data, out=tmp_path / name, **how) for name, data in zip(("here", "there"), pair, strict=True)]

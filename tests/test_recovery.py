@@ -119,6 +119,14 @@ def test_a_run_that_goes_back_and_is_resumed_ends_with_the_same_bytes(interrupte
     assert again.state.facts() == whole.state.facts()
 
 
+def test_a_step_in_turns_goes_back_like_one_of_a_piece():
+    trainer, diary = spoilt({12}, 0.5, nonfinite="roll-back", accumulate=2)
+    assert trainer.go(Never())
+    assert [event["step"] for event in diary.events] == [12]
+    assert trainer.state.slower == 0.5
+    assert [record["skipped"] for record in diary.records] == [0, 0, 0, 0]
+
+
 def poisoned(row):
     data = from_arrays(torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(0)))
     data.train.values[row] = torch.nan
