@@ -215,6 +215,21 @@ def test_training_batches_depend_only_on_seed_and_step(tiny):
     assert not torch.equal(forward[0].index, batches([0], seed=1)[0].index)
 
 
+def test_the_fingerprint_notices_what_the_numbers_mean(tmp_path):
+    pixels = np.arange(600, dtype=np.uint8).reshape(20, 6, 5)
+    np.save(tmp_path / "x.npy", pixels // 3)
+    read = [
+        unveil.load(tmp_path / "x.npy", **options).fingerprint
+        for options in ({"levels": 100}, {"levels": 255}, {"levels": 100, "measure": "levels"}, {"measure": "levels"})
+    ]
+    tables = []
+    for number, (head, words) in enumerate([("x,c,y", "ab"), ("x,c,y", "no"), ("x,d,y", "ab"), ("x,c,y", "ab")]):
+        lines = (f"{i / 7:.3f},{words[i % 2]},{'uvw'[i % 3] if number < 3 else 'pqr'[i % 3]}\n" for i in range(60))
+        (tmp_path / f"{number}.csv").write_text(f"{head}\n" + "".join(lines))
+        tables.append(unveil.load(tmp_path / f"{number}.csv", label="y").fingerprint)
+    assert len(set(read + tables)) == 8
+
+
 def test_the_fingerprint_notices_one_byte(tiny):
     values = tiny.test.values.clone()
     values[3, 0, 2, 1] ^= 1

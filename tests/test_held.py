@@ -38,7 +38,7 @@ def test_shares_are_those_asked_for_and_the_same_in_every_run(array):
 def test_what_is_not_asked_about_stays(array):
     usual, asked = unveil.load(array), unveil.load(array, validation=0.5)
     assert rows(asked.test) == rows(usual.test)
-    assert len(asked.validation) == 90
+    assert len(asked.validation) == 100
     assert not set(rows(asked.validation)) & set(rows(asked.train))
 
 

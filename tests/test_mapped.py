@@ -91,6 +91,13 @@ def test_batches_are_those_of_memory_whoever_reads_them(pair, workers):
         assert torch.equal(batch.x, right.x)
 
 
+def test_rows_lie_in_memory_alike_however_they_lie_in_the_file(tmp_path):
+    """Sums over rows that lie otherwise are rounded otherwise."""
+    here, there = both(tmp_path, np.asfortranarray(rising((60, 12, 12), np.float32)))
+    assert there.train.values[:].stride() == here.train.values.stride()
+    assert torch.equal(there.train.mean(), here.train.mean())
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_process_of_several_reads_its_own_part_of_each_batch(tmp_path, workers, monkeypatch):
     here, there = both(tmp_path, rising((90, 6, 5)), measure="unit")

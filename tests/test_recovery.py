@@ -10,7 +10,10 @@ from helpers.runs import linear_model
 import unveil
 from unveil.data import Feed, from_arrays
 from unveil.errors import DivergedError, SettingError
+from unveil.launch import _Journal
+from unveil.objectives import Distortion, Rate
 from unveil.recipes import recipe
+from unveil.store import RunFolder
 from unveil.training import Training
 from unveil.training.loop import Trainer, fit
 from unveil.training.recovery import MOST
@@ -40,11 +43,25 @@ class Diary:
     def event(self, event):
         self.events.append(json.loads(json.dumps(event)))
 
+    def back(self, step):
+        self.states = {at: kept for at, kept in self.states.items() if at <= step}
+
     def record(self, record):
         self.records.append(dict(record))
 
     def checkpoint(self, step, state, facts):
         self.states[step] = {name: value.clone() for name, value in state.items()}, {**facts, "step": step}
+
+
+class Keeping(Diary):
+    """Keeps the first checkpoint of each step, as if a process had been killed before training went back."""
+
+    def back(self, step):
+        pass
+
+    def checkpoint(self, step, state, facts):
+        if step not in self.states:
+            super().checkpoint(step, state, facts)
 
 
 def spoilt(at, limit, **config):
@@ -108,7 +125,10 @@ def test_going_back_ends_somewhere():
 @pytest.mark.parametrize("interrupted", [10, 14])
 def test_a_run_that_goes_back_and_is_resumed_ends_with_the_same_bytes(interrupted):
     whole, kept = spoilt({16}, 0.5, nonfinite="roll-back", checkpoint_steps=1)
+    everything = Keeping()
+    whole.journal = whole.recovery.journal = everything
     assert whole.go(Never())
+    kept = everything
     again, _ = spoilt({16}, 0.5, nonfinite="roll-back")
     state, facts = kept.states[interrupted]
     again.state.restore(state, json.loads(json.dumps(facts)))
@@ -213,3 +233,63 @@ def test_a_rate_that_is_too_large_comes_down_until_it_serves():
     assert diary.events
     assert diary.events[0]["loss"] > 10_000
     assert outcome.best_value < 50  # 44 nats are those of black and white at random
+
+
+def test_a_run_that_went_back_is_never_resumed_from_what_is_not_any_more(tmp_path):
+    """Stopped a few steps after it went back, again and again, it comes to its end."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create(False)
+
+    class Few:
+        asked = None
+
+        def __init__(self, trainer, steps):
+            self.trainer, self.last = trainer, trainer.state.step + steps
+            self.back = None
+
+        @property
+        def wanted(self):
+            state = self.trainer.state
+            if self.back is None and state.went_back:
+                self.back = state.step  # from here on a few steps more
+                self.last = state.step + 3
+            return state.step >= self.last
+
+    ended = []
+    for _ in range(20):
+        trainer, _ = spoilt({16}, 0.5, nonfinite="roll-back", checkpoint_steps=5)
+        trainer.journal = trainer.recovery.journal = _Journal(folder)
+        if folder.checkpoints():
+            trainer.state.restore(*folder.checkpoint(folder.checkpoints()[-1]))
+        done = trainer.go(Few(trainer, 7))
+        ended.append(trainer.state.step)
+        if done:
+            break
+    assert done
+    assert trainer.state.went_back == [16]
+    assert len(set(ended)) == len(ended)  # it got somewhere each time
+
+
+class Noisy(Rate):
+    """A term that draws when an epoch is prepared."""
+
+    def prepare(self, data, t):
+        self.drawn = float(torch.rand(()))
+
+
+def test_what_is_drawn_before_an_epoch_is_a_function_of_the_seed_and_the_epoch():
+    drawn = []
+    for other in (0, 1):
+        torch.manual_seed(other)
+        data = from_arrays(torch.randn(ROWS, 3, generator=torch.Generator().manual_seed(0)))
+        model, _ = linear_model()
+        term = Noisy()
+        torch.rand(other + 1)
+        trainer = Trainer(model, Distortion() + term, data, Training(**CONFIG), "float32")
+        for _ in range(2):
+            trainer.prepare()
+            drawn.append(term.drawn)
+            trainer.advance()
+            trainer.state.step = trainer.feed.steps_per_epoch
+    assert drawn[:2] == drawn[2:]
+    assert drawn[0] != drawn[1]

@@ -229,6 +229,20 @@ def test_two_checkpoints_are_kept(tmp_path):
     assert facts["step"] == 100
 
 
+def test_a_torn_first_event_is_forgotten(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / "events.jsonl").write_text('{"step": 3, "th')
+    folder.rewind(3, 0)
+    folder.append("events.jsonl", {"step": 3})
+    assert folder.lines("events.jsonl") == [{"step": 3}]
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    with pytest.raises(RunError, match="give fewer or shorter names"):
+        RunFolder(tmp_path).write_manifest({"names": "x" * 2**24})
+    assert not list(tmp_path.iterdir())
+
+
 def test_lines_after_a_checkpoint_are_forgotten(tmp_path):
     folder = RunFolder(tmp_path)
     for step in (5, 10, 15):

@@ -52,6 +52,9 @@ class _Journal:
     def event(self, event: Mapping[str, Any]) -> None:
         self.folder.append("events.jsonl", event)
 
+    def back(self, step: int) -> None:
+        self.folder.forget_after(step)
+
     def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
         self.folder.save_checkpoint(step, state, facts)
 

@@ -66,10 +66,9 @@ def check(model: Model, data: Dataset, objective: Term | None = None) -> None:
     except SettingError:
         raise
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        log.debug("the model cannot read the data: %s", error)
         raise SettingError(
-            f"the model cannot read {data.name}, of shape {data.space.shape}; give it data of the shape that it was built "
-            f"for ({reason})"
+            f"the model cannot read {data.name}, of shape {data.space.shape}; give it data of the shape it was built for"
         ) from error
     if given != data.space.shape:
         raise SettingError(f"the model makes x of shape {given}, and {data.name} has {data.space.shape}; match the two")

@@ -274,11 +274,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the space, every split and names of factors: the same only for the same values in the same order."""
+        """SHA-256 over every split and all that says what its numbers mean: the same only for the same in one order."""
         digests = b"".join(self.split(name).digest() for name in self.splits)
-        names = f"{self.factors} {self.ordered}" if self.factors else ""  # nothing, for data that have no factors
-        kinds = repr(self.space.columns) if self.space.columns else ""  # in their order, which a summary does not tell
-        return hashlib.sha256((str(self.space) + kinds).encode() + digests + names.encode()).hexdigest()
+        meaning = (self.space, self.train.reading, self.columns, self.classes, self.factors, self.ordered)
+        return hashlib.sha256(repr(meaning).encode() + digests).hexdigest()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{len(self.split(name)):,} {name}" for name in self.splits)

@@ -43,12 +43,14 @@ class Held:
         sources = {name: str(said) for name, said in asked.items() if said is not None and name not in shares}
         if not shares and not sources:
             return data
-        if sum(shares.values()) >= 1:
-            said = " and ".join(f"{share:g}" for share in shares.values())
-            raise DataError(f"{said} of the rows leave none to train on; give smaller shares")
         pool = data.whole(("train", *shares, *sources))
         names = list(shares)
-        parts = carve(len(pool), *shares.values()) if shares else (torch.arange(len(pool)),)
+        total = sum(len(data.split(name)) for name in data.splits)
+        counts = [share * total / len(pool) for share in shares.values()]
+        if sum(counts) >= 1:
+            said = " and ".join(f"{share:g}" for share in shares.values())
+            raise DataError(f"{said} of the rows leave none to train on; give smaller shares")
+        parts = carve(len(pool), *counts) if shares else (torch.arange(len(pool)),)
         given = {name: replace(pool.subset(rows), name=name) for name, rows in zip([*names, "train"], parts, strict=True)}
         options = {**data.options, **{name: str(share) for name, share in shares.items()}}
         for name, source in sources.items():

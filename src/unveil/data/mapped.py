@@ -48,7 +48,7 @@ class Mapped:
 
     def read(self, places: Tensor) -> Tensor:
         """(n, *event) rows, bytes as they are and other numbers as floats."""
-        rows = np.asarray(self.array[places.numpy()])
+        rows = np.ascontiguousarray(self.array[places.numpy()])  # whose sums would else be rounded in another order
         with np.errstate(over="ignore"):
             rows = rows if self.bytes else rows.astype(np.float32)
         return torch.from_numpy(rows).reshape(len(places), *self.event_shape)

@@ -111,8 +111,11 @@ def plain(content: Any) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON that a person can read."""
-    write(path, _json(content))
+    """JSON that a person can read; RunError where it would be larger than what is read."""
+    said = _json(content)
+    if len(said) > LARGEST:
+        raise RunError(f"{path} would be larger than the {LARGEST:,} bytes that are read; give fewer or shorter names")
+    write(path, said)
 
 
 def read_json(path: Path) -> Any:

@@ -150,14 +150,14 @@ class RunFolder:
         """
         for left in (*files.litter(self.path), *files.litter(self._checkpoints)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
-        for later in [later for later in self.checkpoints() if later > step]:
-            shutil.rmtree(self._checkpoints / str(later), ignore_errors=True)
+        self.forget_after(step)
         self._drop_old()
         for name in ("metrics.jsonl", "timing.jsonl"):
             kept = [json.dumps(record) + "\n" for record in self.lines(name) if record.get("step", 0) <= step]
             files.write(self.path / name, "".join(kept).encode())
-        if told := self.lines("events.jsonl"):
-            files.write(self.path / "events.jsonl", "".join(json.dumps(line) + "\n" for line in told[:events]).encode())
+        if (self.path / "events.jsonl").is_file():
+            told = self.lines("events.jsonl")[:events]
+            files.write(self.path / "events.jsonl", "".join(json.dumps(line) + "\n" for line in told).encode())
 
     # everything that training needs to go on
 
@@ -179,6 +179,11 @@ class RunFolder:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self._drop_old()
+
+    def forget_after(self, step: int) -> None:
+        """Remove the checkpoints after step `step`."""
+        for later in [later for later in self.checkpoints() if later > step]:
+            shutil.rmtree(self._checkpoints / str(later), ignore_errors=True)
 
     def _drop_old(self) -> None:
         for old in self.checkpoints()[:-KEPT]:

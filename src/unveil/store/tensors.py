@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,17 +94,18 @@ def load(path: Path, digest: str, most: int | None = None) -> dict[str, Tensor]:
     Raises:
         RunError: no such file, or one that is damaged.
     """
-    with opened(path) as file:
-        size = path.stat().st_size
+    with opened(path) as file:  # once: what is checked is what is taken
+        size = os.fstat(file.fileno()).st_size
         header = int.from_bytes(file.read(8), "little")
-    if size < 8 or header > min(HEADER, size - 8):
-        raise RunError(f"{path} is damaged: its header states {header:,} bytes of itself, and the file has {size:,}")
-    if most is not None and size - 8 - header > most:
-        raise RunError(f"{path} is damaged: it holds {size - 8 - header:,} bytes of tensors, and the model {most:,}")
-    if _digest_of(path) != digest:
+        if size < 8 or header > min(HEADER, size - 8):
+            raise RunError(f"{path} is damaged: its header states {header:,} bytes of itself, and the file has {size:,}")
+        if most is not None and size - 8 - header > most:
+            raise RunError(f"{path} is damaged: it holds {size - 8 - header:,} bytes of tensors, and the model {most:,}")
+        file.seek(0)
+        content = file.read(size)
+    if hashlib.sha256(content).hexdigest() != digest:
         raise RunError(f"{path} is damaged: its SHA-256 is not the one that was recorded when it was written")
     try:
-        # of memory of their own: a mapped file could be neither replaced nor removed on every system
-        return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        return safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise RunError(f"{path} is no safetensors file: {str(error)[:100]}") from None

@@ -142,6 +142,9 @@ class Trainer:
                 self.prepare()
             finite = self.advance()
             if self.recovery.watches and not finite and self.recovery.lost():
+                if self.journal is not None:
+                    self.journal.back(state.step)
+                saved, at = self._save(), monotonic()
                 continue
             if self.monitor is not None:
                 self.monitor.step(state.step)
@@ -164,8 +167,7 @@ class Trainer:
 
     def prepare(self) -> None:
         """What every part does before an epoch."""
-        if self.microbatches.parts > 1:  # each process has made other noise
-            reseed(self.config.seed, "prepare", self.state.step, device=self.feed.device)
+        reseed(self.config.seed, "prepare", self.state.step, device=self.feed.device)
         with autocast(self.precision, self.feed.device):  # layers read their weights in that precision here too
             for part in self.parts:
                 part.prepare(self.feed.split, self.state.step / self.feed.steps_per_epoch)

@@ -171,6 +171,7 @@ def _named(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def _bits(tensor: Tensor) -> Tensor:
-    """A sum, int64 on the CPU, that other bits will hardly have."""
+    """A sum, int64 on the CPU, that other bits, or these in another order, will hardly have."""
     whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-    return tensor.detach().contiguous().view(whole).sum(dtype=torch.int64).cpu()
+    bits = tensor.detach().contiguous().reshape(-1).view(whole).long()
+    return (bits * (2 * torch.arange(len(bits), device=bits.device) + 1)).sum().cpu()

@@ -18,6 +18,9 @@ class Journal(Protocol):
     def event(self, event: Mapping[str, Any]) -> None:
         """After a step that was not finite: what events.jsonl gets."""
 
+    def back(self, step: int) -> None:
+        """After training went back: checkpoints after `step` are of what is not any more."""
+
     def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Everything needed to go on after `step`."""
 

@@ -84,6 +84,8 @@ class Diary:
 
     def event(self, event: Mapping[str, Any]) -> None: ...
 
+    def back(self, step: int) -> None: ...
+
     def checkpoint(self, step: int, state: State, facts: Mapping[str, Any]) -> None:
         self.checkpoints[step] = {name: value.clone() for name, value in state.items()}, {**facts, "step": step}
 
