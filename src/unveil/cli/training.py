@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from unveil.data import Dataset
     from unveil.evaluation import Report
     from unveil.run import Run
+    from unveil.training import Training
 
+FEW = 100
+"""Steps below which hardly anything is learnt."""
 CODES = {"SIGINT": 130, "SIGTERM": 143}
 """Exit codes after a signal, as shells give them: 128 and its number."""
 
@@ -39,6 +42,8 @@ def train(arguments: list[str]) -> int:
     print(data)
     for note in data.notes:
         print(f"  {note}")
+    if (steps := _steps(data, chosen.training)) < FEW and team.rank == 0:
+        print(f"  {steps} steps in all, which is little; more --epochs or a smaller --batch-size make more of them")
     run, code = _train(data, chosen, given.out, given.resume)
     if code or team.rank > 0:
         return code
@@ -50,6 +55,10 @@ def train(arguments: list[str]) -> int:
 def _suffix(data: Dataset) -> str:
     """What its samples can be written as."""
     return ".png" if data.space.is_image else ".csv" if data.columns else ".npy"
+
+
+def _steps(data: Dataset, training: Training) -> int:
+    return training.epochs * (len(data.train) // min(training.batch_size, len(data.train)))
 
 
 def _kept(run: Run) -> str:

@@ -41,3 +41,8 @@ class Ahead(Generic[T]):
             if wanted not in self._waiting:
                 self._waiting[wanted] = pool.submit(self.make, wanted)
         return self._waiting.pop(k).result()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)

@@ -95,6 +95,10 @@ class Feed:
         context, labelled = pick(split.context, positions), pick(split.labelled, positions)
         return Batch(x, positions, len(split), context=context, labelled=labelled, peers=peers)
 
+    def close(self) -> None:
+        """End what reads ahead; nothing can be asked for any more."""
+        self._ahead.close()
+
 
 class Looks:
     """All batches of a split in their order, the same at each look: kept, or read anew where they are not in memory.

@@ -18,7 +18,7 @@ class Training:
     """How to train.
 
     Attributes:
-        epochs: visits of the whole training split.
+        epochs: visits of the training split, each but for the rows, others each time, that fill no whole batch.
         batch_size: examples in a step, those of all processes and microbatches together.
         accumulate: microbatches in which each process makes its part of a step, one after another: less memory, the same
             step.

@@ -86,6 +86,8 @@ def fit(
         else:
             trainer.state.flat.release()  # full precision and memory of its own, whatever went wrong
         raise
+    finally:
+        trainer.feed.close()
 
 
 class Trainer:

@@ -28,6 +28,8 @@ from unveil.training.heartbeat import Heartbeat
 
 POLL = 0.02
 """Seconds between two looks at the store."""
+SILENCE = 60.0
+"""Seconds without a heartbeat after which a rank that others wait for is given up: it was killed, or stopped."""
 GOING = 2.0
 """Seconds that a rank with nothing to say gives those who have, before it ends: its end may be theirs."""
 
@@ -138,12 +140,15 @@ class Team:
         """What stands under `key`, which `rank` is to write; fails when any rank has."""
         assert self.heart is not None
         self.heart.met += 1
-        end = time.monotonic() + self.timeout
+        heard = time.monotonic()
+        end, beat = heard + self.timeout, b""
         try:
             while not self.store.check([key]):
                 if (told := self._told()) is not None:
                     raise told
-                if time.monotonic() > end:
+                if (now := self.store.get(f"beat/{rank}")) != beat:
+                    beat, heard = now, time.monotonic()
+                if time.monotonic() > min(end, heard + SILENCE):
                     raise self._missing()
                 time.sleep(POLL)
             found: bytes = self.store.get(key)
