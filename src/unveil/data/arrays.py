@@ -16,7 +16,7 @@ from unveil.data.dataset import Dataset, Split
 from unveil.data.mapped import is_large, rows_of
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.single import LARGEST, single, unmasked, whole
-from unveil.data.space import Measure, Space
+from unveil.data.space import Measure, Space, check_channels
 from unveil.data.splitting import parted
 from unveil.data.store import Stored, chunks
 from unveil.errors import DataError, unknown
@@ -79,6 +79,7 @@ def as_values(array: Any, name: str, integers: bool = False, gaps: bool = False)
     values = _numeric(array, name, gaps)
     if values.ndim < 2 or values.size == 0:
         raise DataError(f"{name} has shape {values.shape}; give one example per row, (N, ...), and at least one")
+    check_channels(values.shape, name)
     if values.dtype == np.uint8:
         stored = torch.from_numpy(np.ascontiguousarray(values))
         return stored.unsqueeze(1) if stored.dim() == 3 else stored
