@@ -137,9 +137,15 @@ def test_a_wrong_item_is_named(item, said, flowing):
         unveil.load(source)
 
 
-def test_float64_beyond_what_float32_holds_is_not_finite():
-    with pytest.raises(DataError, match="item 1 of Listed has entries that are not finite"):
+def test_what_single_precision_does_not_hold_is_said_of_items_too():
+    with pytest.raises(DataError, match=r"item 1 of Listed holds 1e\+300, and single precision ends at 3.4e38"):
         unveil.load(Listed([np.zeros(3), np.full(3, 1e300)]))
+    with pytest.raises(DataError, match=r"Listed: numbers of entry 0, .*are hardly told apart"):
+        unveil.load(Listed([np.array([1.7e9 + k % 3, 0.5]) for k in range(20)]))
+    with pytest.raises(DataError, match="item 0 of Listed has entries that are masked"):
+        unveil.load(Listed([np.ma.array([1.0, 2.0], mask=[True, False])]))
+    with pytest.raises(DataError, match=r"item 0 of Listed has the label '1e.19'"):
+        unveil.load(Listed([(np.zeros(3), 1e19)]))
 
 
 def test_an_error_of_the_dataset_itself_names_the_item():

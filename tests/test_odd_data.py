@@ -6,6 +6,8 @@ from struct import pack
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 import unveil
 from unveil.data import from_arrays
@@ -75,3 +77,16 @@ def test_an_empty_idx_of_absurd_shape_is_refused():
 def test_a_home_that_does_not_exist_is_a_data_error():
     with pytest.raises(DataError):
         unveil.load("~nobody-of-that-name/images.npy")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_images_whose_channels_come_last_are_refused(channels, kind, tmp_path):
+    images = np.zeros((20, 8, 6, channels), kind)
+    said = rf"looks like images of 8 x 6 x {channels}; channels come first: transpose to \(N, {channels}, 8, 6\)"
+    rows = TensorDataset(torch.from_numpy(images))
+    np.save(tmp_path / "x.npy", images)
+    for source, more in ((images, {}), (rows, {}), (tmp_path / "x.npy", {"mapped": True})):
+        with pytest.raises(DataError, match=said):
+            unveil.load(source, **more)
+    assert from_arrays(images.transpose(0, 3, 1, 2)).space.shape == (channels, 8, 6)

@@ -15,7 +15,8 @@ from unveil.data.columns import Field, check_columns
 from unveil.data.dataset import Dataset, Split
 from unveil.data.mapped import is_large, rows_of
 from unveil.data.reading import Binarise, Gray, Plain, Reading
-from unveil.data.space import Measure, Space
+from unveil.data.single import LARGEST, single, unmasked, whole
+from unveil.data.space import Measure, Space, check_channels
 from unveil.data.splitting import parted
 from unveil.data.store import Stored, chunks
 from unveil.errors import DataError, unknown
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 
 DARK = 64
 """Images whose brightest byte is below this one are probably stored on another scale."""
-LARGEST = 2**24
-"""The largest count: float32 holds no larger whole number exactly."""
 
 
 def reading_for(values: Stored, measure: Measure | None, name: str, levels: int | None = None) -> Reading:
@@ -65,40 +64,40 @@ def _levels(brightest: int, name: str) -> int:
     return 1 if brightest <= 1 else 255  # zeros and ones are binary images already
 
 
-def as_values(array: Any, name: str, whole: bool = False, gaps: bool = False) -> Tensor:
+def as_values(array: Any, name: str, integers: bool = False, gaps: bool = False) -> Tensor:
     """Stored values from an array: (N, H, W) bytes become (N, 1, H, W); floats must be finite.
 
     Args:
         array: anything that NumPy or torch can read.
         name: what messages call it.
-        whole: whether integers other than bytes are taken, as floats.
+        integers: whether those other than bytes are taken, as floats: counts, unless there may be gaps.
         gaps: whether NaN is taken, for an entry of which nothing is known.
 
     Raises:
         DataError: no rows, a type that is neither bytes nor floats, or an entry that is not finite.
     """
-    values = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(_numeric(array, name)))
-    values = values.detach().cpu()
-    if values.dim() < 2 or values.numel() == 0:
-        raise DataError(f"{name} has shape {tuple(values.shape)}; give one example per row, (N, ...), and at least one")
-    if values.dtype == torch.uint8:
-        return values.unsqueeze(1) if values.dim() == 3 else values
-    if not (values.is_floating_point() or whole):
+    values = _numeric(array, name, gaps)
+    if values.ndim < 2 or values.size == 0:
+        raise DataError(f"{name} has shape {values.shape}; give one example per row, (N, ...), and at least one")
+    check_channels(values.shape, name)
+    if values.dtype == np.uint8:
+        stored = torch.from_numpy(np.ascontiguousarray(values))
+        return stored.unsqueeze(1) if stored.dim() == 3 else stored
+    if not (values.dtype.kind == "f" or integers):
         raise DataError(
             f"{name} has type {values.dtype}; give bytes (uint8) for images, floats for real data, or measure='count'"
         )
-    values = values.float()
-    sound = torch.isfinite(values) | values.isnan() if gaps else torch.isfinite(values)
-    bad = int((~sound).flatten(1).any(1).sum())
-    if bad:
-        raise DataError(f"{name} has {bad} of {len(values)} rows with entries that are not finite; remove or fill them")
-    return values
+    return torch.from_numpy(np.ascontiguousarray(single(values, name, gaps, counted=integers and not gaps)))
 
 
-def _numeric(array: Any, name: str) -> np.ndarray:
+def _numeric(array: Any, name: str, gaps: bool = False) -> np.ndarray:
+    """An array of numbers in the type they come in; those that NumPy has no type for as float32, which holds them."""
     try:
-        array = np.asarray(array)
-    except ValueError as error:
+        if isinstance(array, Tensor):
+            array = array.detach().cpu()
+            array = (array.float() if array.is_floating_point() and array.itemsize < 4 else array).numpy()
+        array = np.asarray(unmasked(array, name, gaps))
+    except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(f"{name} is no array: {str(error).splitlines()[0]}") from None
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} has type {array.dtype}; give an array of numbers")
@@ -113,14 +112,10 @@ def as_labels(array: Any, count: int, name: str, of: str = "images") -> Tensor:
     Raises:
         DataError: another number of labels than of examples, or labels that are no integers.
     """
-    labels = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(_numeric(array, "labels")))
-    if labels.dim() != 1 or len(labels) != count:
-        raise DataError(
-            f"{name} has {count} {of} but labels of shape {tuple(labels.shape)}; give one label for each of the {of}"
-        )
-    if labels.is_floating_point() and not bool((torch.isfinite(labels) & (labels == labels.round())).all()):
-        raise DataError(f"{name} has labels that are no integers; number the classes 0, 1, 2, ...")
-    return labels.to(torch.int64)
+    labels = _numeric(array, "labels")
+    if labels.ndim != 1 or len(labels) != count:
+        raise DataError(f"{name} has {count} {of} but labels of shape {labels.shape}; give one label for each of the {of}")
+    return torch.from_numpy(whole(labels, f"{name} has labels"))
 
 
 def as_factors(array: Any, count: int, name: str, names: Sequence[str] | None = None) -> tuple[Tensor, tuple[str, ...]]:
@@ -135,18 +130,14 @@ def as_factors(array: Any, count: int, name: str, names: Sequence[str] | None = 
     Raises:
         DataError: another number of rows than of examples, values that are no integers, or names that do not fit.
     """
-    factors = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(_numeric(array, "factors")))
-    factors = factors.detach().cpu()
-    if factors.dim() != 2 or len(factors) != count or factors.shape[1] == 0:
-        raise DataError(
-            f"{name} has {count} examples but factors of shape {tuple(factors.shape)}; give a row of factors for each"
-        )
-    if factors.is_floating_point() and not bool((torch.isfinite(factors) & (factors == factors.round())).all()):
-        raise DataError(f"{name} has factors that are no integers; number the values of each factor 0, 1, 2, ...")
+    factors = _numeric(array, "factors")
+    if factors.ndim != 2 or len(factors) != count or factors.shape[1] == 0:
+        raise DataError(f"{name} has {count} examples but factors of shape {factors.shape}; give a row of factors for each")
+    values = torch.from_numpy(whole(factors, f"{name} has factors"))
     named = tuple(f"factor {place}" for place in range(factors.shape[1])) if names is None else tuple(map(str, names))
     if len(named) != factors.shape[1] or len(set(named)) != len(named):
         raise DataError(f"{name} has {factors.shape[1]} factors named {', '.join(named)}; give each a name of its own")
-    return factors.to(torch.int64), named
+    return values, named
 
 
 def from_arrays(
@@ -183,6 +174,9 @@ def from_arrays(
     """
     table = columns is not None
     whole_numbers, on_disk = measure == "count" or table, isinstance(values, np.memmap) and not table
+    if columns is not None:
+        values = _numeric(values, name, gaps=True)
+        check_columns(torch.from_numpy(values.astype(np.float64)), columns, name)  # whole before they are rounded to be so
     stored: Stored = rows_of(values, name, whole_numbers) if on_disk else as_values(values, name, whole_numbers, gaps=table)
     marks = None if labels is None else as_labels(labels, len(stored), name)
     known, names = (None, ()) if factors is None else as_factors(factors, len(stored), name, factor_names)
@@ -193,9 +187,9 @@ def from_arrays(
         stored = stored[:].float()
         check_columns(stored, columns, name)
     reading = reading_for(stored, measure, name, levels) if columns is None else Plain("columns")
-    whole = Split("all", stored, marks, torch.arange(len(stored)), reading, factors=known)
+    rows = Split("all", stored, marks, torch.arange(len(stored)), reading, factors=known)
     space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
-    parts = parted(whole, {})
+    parts = parted(rows, {})
     options = {} if levels is None else {"levels": levels}
     named = tuple(Field(f"column {place}", kind) for place, kind in enumerate(columns or ()))
     return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered), columns=named, options=options)

@@ -23,6 +23,7 @@ from unveil.data.dataset import Dataset, Split
 from unveil.data.images.decode import GRAY, Frame, framed
 from unveil.data.images.reading import every, reading_of_images, two_toned
 from unveil.data.pick import ANY, Pick
+from unveil.data.single import single, unmasked
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError, unknown
@@ -144,7 +145,7 @@ class _Read:
         first = self.values[0]
         if (array.shape, picture) != (first.shape, self.pictures):
             raise DataError(f"{where} has shape {array.shape}, and those before {first.shape}; bring all to one shape")
-        if array.dtype != first.dtype:
+        if array.dtype != first.dtype and {array.dtype.kind, first.dtype.kind} != {"f"}:
             raise DataError(f"{where} has type {array.dtype}, and those before {first.dtype}; bring all to one type")
         if labelled != bool(self.labels):
             raise DataError(f"{where} has {'a' if labelled else 'no'} label, unlike those before; label all or none")
@@ -153,7 +154,7 @@ class _Read:
         """Stored values (N, *event), and labels (N,) where there are some."""
         if not self.values:
             raise DataError(f"{name} has no items; give at least one")
-        values = as_values(np.stack(self.values), name, whole=measure == "count")
+        values = as_values(np.stack(self.values), name, integers=measure == "count")
         return values, as_labels(np.array(self.labels), len(values), name) if self.labels else None
 
 
@@ -181,8 +182,8 @@ def _array(x: Any, where: str) -> tuple[np.ndarray, bool]:
     try:
         if isinstance(x, Tensor):
             x = x.detach().cpu()
-            x = (x.float() if x.is_floating_point() else x).numpy()
-        array = np.array(x)
+            x = (x.float() if x.is_floating_point() and x.itemsize < 4 else x).numpy()
+        array = np.array(unmasked(x, where, gaps=False))
     except (ValueError, TypeError, RuntimeError) as error:
         raise DataError(
             f"{where} is no array: {str(error).splitlines()[0][:100]}; give tensors, arrays or images"
@@ -190,10 +191,9 @@ def _array(x: Any, where: str) -> tuple[np.ndarray, bool]:
     if array.dtype.kind not in "fiub":
         raise DataError(f"{where} is {type(x).__name__} of type {array.dtype}; give tensors, arrays or images of numbers")
     if array.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             raise DataError(f"{where} has entries that are not finite; remove or fill them")
+        single(array[None], where)  # all together are made so, when it is known how far apart they are
     return array, False
 
 
@@ -203,6 +203,6 @@ def _label(mark: Any, where: str) -> int:
     except (ValueError, TypeError) as error:
         raise DataError(f"{where} has a label that is no number: {str(error).splitlines()[0][:100]}") from None
     numeric = value.size == 1 and value.dtype.kind in "iubf"
-    if not numeric or not float(value.item()).is_integer():
+    if not numeric or not float(value.item()).is_integer() or not -(2**63) <= int(value.item()) < 2**63:
         raise DataError(f"{where} has the label {str(mark)[:40]!r}; number the classes 0, 1, 2, ...")
     return int(value.item())

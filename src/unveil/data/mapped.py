@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.data.space import check_channels
 from unveil.data.store import Blocks, Store, chunks
 from unveil.errors import DataError
 from unveil.hardware import exceeds
@@ -67,6 +68,7 @@ def rows_of(array: np.ndarray, name: str, whole: bool = False) -> Store:
     """
     if array.ndim < 2 or array.size == 0:
         raise DataError(f"{name} has shape {array.shape}; give one example per row, (N, ...), and at least one")
+    check_channels(array.shape, name)
     kind = array.dtype.kind
     if not (kind == "f" or array.dtype == np.uint8 or (whole and kind in "iu")):
         raise DataError(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from unveil.errors import DataError
+
 Measure = Literal["binary", "unit", "real", "levels", "count", "columns"]
 
 MEANING: dict[str, str] = {
@@ -61,3 +63,13 @@ class Space:
                 f"{len(self.columns)} columns of a table: {', '.join(f'{count} {kind}' for kind, count in often.items())}"
             )
         return f"{'x'.join(map(str, self.shape))}, {MEANING[self.measure]}"
+
+
+def check_channels(shape: tuple[int, ...], name: str) -> None:
+    """DataError where examples (N, H, W, C) look like images whose channels come last, which would be read as C wide."""
+    if len(shape) == 4 and min(shape[1:3]) > 3 and shape[3] in (1, 3):
+        _, height, width, channels = shape
+        raise DataError(
+            f"{name} has shape {tuple(shape)}, which looks like images of {height} x {width} x {channels}; channels come "
+            f"first: transpose to (N, {channels}, {height}, {width}), array.transpose(0, 3, 1, 2)"
+        )
