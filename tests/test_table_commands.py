@@ -186,3 +186,23 @@ def test_wrong_options_are_one_line(room, capsys, monkeypatch):
         error = said(["train", "people.csv", *options], capsys, 2)
         assert words in error
         assert error.count("\n") == 1
+
+
+def test_no_command_writes_over_what_it_reads(trained, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(trained)
+    whole = (trained / "people.csv").read_bytes()
+    (tmp_path / "other.csv").hardlink_to(trained / "people.csv")
+    for command in (
+        ["impute", "run", "--out", "people.csv"],
+        ["impute", "run", tmp_path / "other.csv", "--out", tmp_path / "other.csv"],
+        ["score", "run", "--out", tmp_path / "other.csv"],
+        ["sample", "run", "--out", f"../{trained.name}/people.csv"],
+    ):
+        error = said(command, capsys, 2)
+        assert "is read here, and would be written over; give another --out" in error
+        assert error.count("\n") == 1
+    assert (trained / "people.csv").read_bytes() == whole
+    (tmp_path / "photos").mkdir()
+    for out in ("inspect.png", "x/inspect.png"):
+        error = said(["inspect", tmp_path / "photos", "--out", tmp_path / "photos" / out], capsys, 2)
+        assert "would lie among the data" in error
