@@ -186,3 +186,71 @@ def test_wrong_options_are_one_line(room, capsys, monkeypatch):
         error = said(["train", "people.csv", *options], capsys, 2)
         assert words in error
         assert error.count("\n") == 1
+
+
+def test_no_command_writes_over_what_it_reads(trained, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(trained)
+    whole = (trained / "people.csv").read_bytes()
+    (tmp_path / "other.csv").hardlink_to(trained / "people.csv")
+    for command in (
+        ["impute", "run", "--out", "people.csv"],
+        ["impute", "run", tmp_path / "other.csv", "--out", tmp_path / "other.csv"],
+        ["score", "run", "--out", tmp_path / "other.csv"],
+        ["sample", "run", "--out", f"../{trained.name}/people.csv"],
+    ):
+        error = said(command, capsys, 2)
+        assert "is read here, and would be written over; give another --out" in error
+        assert error.count("\n") == 1
+    assert (trained / "people.csv").read_bytes() == whole
+    (tmp_path / "photos").mkdir()
+    for out in ("inspect.png", "x/inspect.png"):
+        error = said(["inspect", tmp_path / "photos", "--out", tmp_path / "photos" / out], capsys, 2)
+        assert "would lie among the data" in error
+
+
+def test_impute_changes_nothing_but_gaps_in_the_columns_of_the_model(room, capsys, monkeypatch):
+    """Dates, lists and words that say nothing stay, with the types of all columns, and files held out are left alone."""
+    from datetime import date
+    from decimal import Decimal
+
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    monkeypatch.chdir(room)
+    source = np.random.default_rng(1)
+    n = 60
+    gone = np.arange(n) % 7 == 3
+    hole = lambda cells: [None if lost else cell for cell, lost in zip(cells, gone, strict=True)]  # noqa: E731
+    columns = {
+        "day": pyarrow.array([date(2020, 1, 1 + i % 28) for i in range(n)]),
+        "tags": pyarrow.array([[1, 2]] * n),
+        "note": ["None", "?", "NA"] * (n // 3),
+        "x": pyarrow.array(source.normal(size=n).astype("f4")),
+        "kids": pyarrow.array(hole(source.poisson(3, n).tolist()), pyarrow.uint8()),
+        "fee": pyarrow.array(hole([Decimal(i) / 4 for i in range(n)]), pyarrow.decimal128(8, 2)),
+        "town": pyarrow.array(hole(["Oslo", "Rome"] * (n // 2)), pyarrow.dictionary(pyarrow.int8(), pyarrow.string())),
+        "flag": pyarrow.array(hole([i % 3 == 0 for i in range(n)])),
+    }
+    before = pyarrow.table(columns)
+    parquet.write_table(before, "typed.parquet")
+    parquet.write_table(before[:20], "te.parquet")
+    train = ["train", "typed.parquet", "--test", "te.parquet", "--drop", "day", "tags", "note", "--epochs", 1]
+    said([*train, "--latent", 2, "--out", "typed"], capsys)
+    assert "nats" in said(["evaluate", "typed", "te.parquet", "--samples", 5], capsys)
+    assert "20 rows" in said(["score", "typed", "te.parquet", "--fpr", "0.5"], capsys)
+    said(["impute", "typed", "--out", "typed.filled.parquet", "--samples", 20], capsys)
+    after = parquet.read_table("typed.filled.parquet")
+    assert after.schema.equals(before.schema)
+    for name in before.column_names:
+        cells = after.column(name).to_pylist()
+        assert None not in cells
+        for old, new in zip(before.column(name).to_pylist(), cells, strict=True):
+            assert old is None or old == new
+    said(["impute", "typed", "--out", "typed.filled.csv", "--samples", 20], capsys)
+    rows = read(room / "typed.filled.csv")
+    assert (rows[1]["day"], rows[1]["tags"], rows[1]["note"]) == ("2020-01-02", "[1, 2]", "?")
+    assert all(row["town"] in ("Oslo", "Rome") for row in rows)
+    (room / "words.csv").write_text("city,sex,note,income,age,kids\n?,m,None,,60.5,2\nOslo,f,NA,5.25,,1\nRome,f,?,3,3,3\n")
+    said(["train", "people.csv", "--epochs", 1, "--latent", 2, "--out", "plain"], capsys)
+    said(["impute", "plain", "words.csv", "--out", "words.filled.csv"], capsys)
+    assert [row["note"] for row in read(room / "words.filled.csv")] == ["None", "NA", "?"]

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from unveil.data.pick import Pick
     from unveil.data.tables.table import How as TableHow
     from unveil.run import Run
+
+READ = ("", ".png", ".parquet")
+"""Endings of what is written that are read where they lie in a folder of data."""
 
 
 def start() -> None:
@@ -37,14 +41,16 @@ def command() -> str:
     return os.environ.get("UNVEIL_COMMAND", "unveil")
 
 
-def open_run(path: Path, data: str | None, data_dir: Path | None) -> tuple[Run, Dataset]:
-    """A run, and the data that it is to look at: those it was trained on, unless others are named."""
+def open_run(path: Path, data: str | None, data_dir: Path | None, *outs: Path | None) -> tuple[Run, Dataset]:
+    """A run, and the data that it is to look at: those it was trained on, unless others are named; `outs` are no input."""
     import unveil
     from unveil.data import load_like
     from unveil.preflight import check
 
     run = unveil.open(path)
     facts = run.manifest["data"]
+    for out in outs:
+        apart(out, data, *trained_on(run))
     found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir)
     shape = tuple(facts["shape"])
     if found.space.shape != shape:
@@ -58,6 +64,34 @@ def asked(*records: How | File | Pick | TableHow | Held) -> dict[str, Any]:
     """What was asked for of how data are read: nothing where all is left as it is, which any source takes."""
     given = {(field.name, field.default): getattr(one, field.name) for one in records for field in fields(one)}
     return {name: value for (name, default), value in given.items() if value != default}
+
+
+def trained_on(run: Run) -> list[str | None]:
+    """The files and folders that a run was trained on, and those that were held out."""
+    facts = run.manifest["data"]
+    options = facts.get("options", {})
+    return [facts["name"] if facts["loadable"] else None, options.get("validation"), options.get("test")]
+
+
+def apart(out: Path | None, *sources: str | float | None) -> None:
+    """See that what is written takes the place of nothing that is read, and is not read with it the next time.
+
+    Args:
+        out: the file or folder that is to be written.
+        sources: what is read; names that are no files are none.
+
+    Raises:
+        SettingError: it is one of the sources, by whatever path or link, or lies in one that is a folder.
+    """
+    for source in sources:
+        path = Path(os.path.expanduser(str(source)))  # noqa: PTH111  leaves an unknown user's name as it is
+        with suppress(OSError):
+            if out is None or source is None or not path.exists():
+                continue
+            if out.resolve() == path.resolve() or (out.exists() and out.samefile(path)):
+                raise SettingError(f"{out} is read here, and would be written over; give another --out")
+            if path.is_dir() and out.suffix in READ and path.resolve() in out.resolve().parents:
+                raise SettingError(f"{out} would lie among the data in {path}; give an --out beside that folder")
 
 
 def ending(path: Path, known: tuple[str, ...]) -> str:

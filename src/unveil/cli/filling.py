@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from unveil.cli import options
 from unveil.cli.common import ending, open_run, require_parquet, save_table, start
@@ -20,26 +23,22 @@ def impute(arguments: list[str]) -> int:
     given = parse(options.Impute, "impute", arguments)
     start()
     from unveil import generation
-    from unveil.data.tables import SUFFIXES, by_name, read
+    from unveil.data import load_like
+    from unveil.data.tables import SUFFIXES, by_name
 
     ending(given.out, (".csv", ".parquet"))
     require_parquet(given.out)
-    run, data = open_run(given.run, given.data, None)
+    run, data = open_run(given.run, given.data, None, given.out)
     path = Path(data.name)
     if not data.columns or path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{data.name} is no table from a file, so it has no gaps to fill; give a .csv or .parquet file")
+    if given.data is None:  # without the rows of other files that were held out
+        data = run.suited(load_like(data.name, run.manifest["data"]))
     whole = data.whole()
     found = generation.impute(run.model, whole, given.samples, given.seed)
-    filled, fields = by_name(found.x, data.columns), {field.name: field for field in data.columns}
-    table = {}
-    for cells in read(path):
-        known = [None if gone else cells.words[code] for code, gone in zip(cells.codes, cells.missing, strict=True)]
-        field = fields.get(cells.name)
-        if field is not None:
-            known = [one if cell is None else cell for cell, one in zip(known, filled[field.name], strict=True)]
-        table[cells.name] = known if given.out.suffix == ".csv" else [_typed(cell, field) for cell in known]
-    save_table(given.out, table)
     gaps = whole.values[:].isnan()
+    known = {field.name: ~gone.numpy() for field, gone in zip(data.columns, gaps.T, strict=True)}
+    _write(path, given.out, {field.name: field for field in data.columns}, by_name(found.x, data.columns), known)
     rows = gaps.any(1)
     print(
         f"{int(gaps.sum()):,} cells in {int(rows.sum()):,} of {len(rows):,} rows filled in {given.out} by what the model "
@@ -50,8 +49,32 @@ def impute(arguments: list[str]) -> int:
     return 0
 
 
+def _write(
+    path: Path,
+    out: Path,
+    fields: Mapping[str, Field],
+    filled: Mapping[str, Sequence[Any]],
+    known: Mapping[str, np.ndarray],
+) -> None:
+    """The table at `path` with another cell where one of the model's columns is not `known`, and nothing else changed."""
+    from unveil.data.tables import arrow, read, refilled, written
+
+    if path.suffix.lower() != ".parquet":
+        as_text = {cells.name: [cells.words[code] for code in cells.codes.tolist()] for cells in read(path)}
+    elif out.suffix == ".parquet":
+        save_table(out, refilled(arrow(path), filled, known))
+        return
+    else:
+        as_text = {name: written(path, name, cells) for name, cells in arrow(path).items()}
+    for name, there in known.items():
+        as_text[name] = [old if kept else new for old, new, kept in zip(as_text[name], filled[name], there, strict=True)]
+    if out.suffix == ".parquet":
+        as_text = {name: [_typed(cell, fields.get(name)) for cell in cells] for name, cells in as_text.items()}
+    save_table(out, as_text)
+
+
 def _typed(cell: Any, field: Field | None) -> Any:
-    """A cell of a column that is a number, or a word."""
-    if cell is None or field is None or column(field.kind).kind in CLASSED:
-        return cell if cell is None else str(cell)
+    """A cell of a column that is a number, or a word; None where nothing is written."""
+    if field is None or column(field.kind).kind in CLASSED:
+        return None if cell == "" else str(cell)
     return float(cell)

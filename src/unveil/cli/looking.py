@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import asked, command, ending, start
+from unveil.cli.common import apart, asked, command, ending, start
 from unveil.cli.numbers import lines
 from unveil.cli.parsing import parse
 
@@ -29,6 +29,7 @@ def inspect(arguments: list[str]) -> int:
     import unveil
 
     ending(given.out, (".png",))
+    apart(given.out, given.data, given.held.validation, given.held.test)
     hows = (given.images, given.file, given.pick, given.table, given.held)
     data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
     print(data)

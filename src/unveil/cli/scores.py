@@ -29,7 +29,7 @@ def score(arguments: list[str]) -> int:
     from unveil.evaluation.anomaly.scoring import score as scored
 
     ending(given.out, (".csv", ".parquet"))
-    run, data = open_run(given.run, given.data, given.data_dir)
+    run, data = open_run(given.run, given.data, given.data_dir, given.out, given.maps)
     own = run.load_data(given.data_dir)
     name = given.split or ("test" if given.data is None else None)
     split = data.whole() if name is None else data.split(name)

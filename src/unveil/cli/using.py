@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unveil.cli import options
-from unveil.cli.common import ending, open_run, require_parquet, save_array, save_table, start
+from unveil.cli.common import apart, ending, open_run, require_parquet, save_array, save_table, start, trained_on
 from unveil.cli.parsing import parse
 from unveil.errors import DataError, SettingError, unknown
 
@@ -29,6 +29,7 @@ def sample(arguments: list[str]) -> int:
     out = given.out or Path("samples.csv" if table else "samples.png" if space.is_image else "samples.npy")
     kind = ending(out, (".csv", ".parquet", ".npy") if table else (".png", ".npy", ""))
     require_parquet(out)
+    apart(out, *trained_on(run))
     if kind != ".npy" and not table and not space.is_image:
         raise SettingError(f"samples of shape {space.shape} are no images; write them with --out samples.npy")
     context = run.context(_label(given.label, facts), given.n)
@@ -82,7 +83,7 @@ def encode(arguments: list[str]) -> int:
     from unveil import generation
 
     ending(given.out, (".npz",))
-    run, data = open_run(given.run, given.data, given.data_dir)
+    run, data = open_run(given.run, given.data, given.data_dir, given.out)
     found = generation.encode(run.model, data.split(given.split))
     label = np.full(len(found.index), -1) if found.label is None else found.label.numpy()
     save_array(given.out, mean=found.mean.numpy(), scale=found.scale.numpy(), label=label, index=found.index.numpy())
@@ -99,7 +100,7 @@ def reconstruct(arguments: list[str]) -> int:
     ending(given.out, (".png",))
     if given.n < 1:
         raise SettingError(f"{given.n} examples cannot be drawn; ask for at least 1")
-    run, data = open_run(given.run, given.data, given.data_dir)
+    run, data = open_run(given.run, given.data, given.data_dir, given.out)
     if not data.space.is_image:
         raise DataError(f"{data.name} holds no images; unveil encode writes its posteriors")
     album.reconstructions(run.model, data.split(given.split), given.out, given.n, white=data.space.white)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-def read_parquet(path: Path, skip: Collection[str] = ()) -> list[Cells]:
-    """The columns of a Parquet file but those in `skip`.
+def read_parquet(path: Path, skip: Collection[str] = (), only: Collection[str] | None = None) -> list[Cells]:
+    """The columns of a Parquet file but those in `skip`, or those in `only` that are there, whatever the others hold.
 
     Raises:
         DataError: a file that is none, pyarrow is missing, or a column of a type that is no cell of a table.
@@ -32,7 +32,7 @@ def read_parquet(path: Path, skip: Collection[str] = ()) -> list[Cells]:
     except Exception:  # pyarrow raises half a dozen foreign types for damaged files
         raise DataError(f"{path} is no Parquet file, or a damaged one; write it anew, or save it as CSV") from None
     names = check_names(path, list(schema.names), skip)
-    wanted = [name for name in names if name not in skip]
+    wanted = [name for name in names if name not in skip and (only is None or name in only)]
     for name in wanted:
         if (what := _refused(pyarrow, schema.field(name).type)) is not None:
             raise DataError(f"{path}: column {name!r} holds {what}; give --drop {name}, or write it as numbers or words")
@@ -65,12 +65,13 @@ def _column(path: str, name: str, column: pyarrow.ChunkedArray) -> Cells:
     known: dict[Any, int] = {}
     codes = np.array([known.setdefault(value, len(known)) for value in column.to_pylist()], np.int64)
     index: dict[str, int] = {}
-    places = [index.setdefault(_written(value), len(index)) for value in known]
+    places = [index.setdefault(as_text(value), len(index)) for value in known]
     codes = np.array(places, np.int64)[codes] if places else codes
     return Cells(path, name, list(index), codes, np.arange(1, len(codes) + 1), "row")
 
 
-def _written(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value as a CSV file would have it."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value).strip()

@@ -76,9 +76,9 @@ class Known:
     classes: tuple[str, ...]
 
 
-def read(path: Path, drop: Sequence[str] = ()) -> list[Cells]:
-    """The columns of a file as text, but those in `drop`."""
-    return READERS[path.suffix.lower()](path, drop)
+def read(path: Path, drop: Sequence[str] = (), only: Sequence[str] | None = None) -> list[Cells]:
+    """The columns of a file as text, but those in `drop`, or those in `only` that are there."""
+    return READERS[path.suffix.lower()](path, drop, only)
 
 
 def from_table(path: Path, measure: Measure | None = None, how: How = How(), known: Known | None = None) -> Dataset:
@@ -102,7 +102,8 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
         there = "is a folder; name a file in it" if path.is_dir() else "is not there; check the name"
         raise DataError(f"the table {path} {there}")
     drop = (how.drop,) if isinstance(how.drop, str) else tuple(how.drop)
-    table = {cells.name: cells for cells in read(path, drop)}
+    only = None if known is None else [*(field.name for field in known.columns), how.label or "", how.split or ""]
+    table = {cells.name: cells for cells in read(path, drop, only)}
     if known is None:
         for name in (*how.kinds(), *filter(None, (how.label, how.split))):
             if name not in table:
@@ -158,9 +159,7 @@ def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _F
 def _as_known(path: Path, table: Mapping[str, Cells], known: Known) -> _Found:
     for field in known.columns:
         if field.name not in table:
-            raise DataError(
-                f"{path} has no column {field.name!r}, which the model reads; it has {', '.join(table) or 'none'}"
-            )
+            raise DataError(f"{path} has no column {field.name!r}, which the model reads; give a table that has it")
     return _Found(list(known.columns), [coded(table[field.name], field) for field in known.columns], [])
 
 

@@ -18,8 +18,8 @@ from unveil.errors import DataError, unknown
 DELIMITERS = ",;\t|"
 
 
-def read_csv(path: Path, skip: Collection[str] = ()) -> list[Cells]:
-    """The columns of a CSV file but those in `skip`.
+def read_csv(path: Path, skip: Collection[str] = (), only: Collection[str] | None = None) -> list[Cells]:
+    """The columns of a CSV file but those in `skip`, or those in `only` that are there.
 
     Raises:
         DataError: a file that cannot be read, that is not UTF-8, has no header, or rows of another length than it.
@@ -49,7 +49,7 @@ def read_csv(path: Path, skip: Collection[str] = ()) -> list[Cells]:
     return [
         Cells(str(path), name, list(known), np.array(column), places)
         for name, (known, column) in zip(names, columns, strict=True)
-        if name not in skip
+        if name not in skip and (only is None or name in only)
     ]
 
 
