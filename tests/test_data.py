@@ -17,7 +17,9 @@ import unveil
 from unveil.data import Binarise, Feed, Gray, LinearGaussian, from_arrays
 from unveil.data import mnist as source
 from unveil.data.dataset import carve
+from unveil.data.facts import facts_of
 from unveil.data.idx import parse, read_bytes
+from unveil.data.load import load_like
 from unveil.errors import DataError, SettingError
 
 
@@ -213,6 +215,23 @@ def test_training_batches_depend_only_on_seed_and_step(tiny):
     assert all(torch.equal(epoch.sort().values, torch.arange(240)) for epoch in epochs)
     assert not torch.equal(*epochs)
     assert not torch.equal(forward[0].index, batches([0], seed=1)[0].index)
+
+
+def test_other_bytes_are_read_on_the_scale_of_the_first(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(600).astype(np.uint8).reshape(20, 6, 5))
+    np.save(tmp_path / "dark.npy", np.ones((20, 6, 5), np.uint8))
+    found = unveil.load(tmp_path / "x.npy")
+    assert found.options == {"levels": 255}
+    assert unveil.load(tmp_path / "dark.npy").train.mean().max() == 1
+    dark = load_like(tmp_path / "dark.npy", facts_of(found))
+    assert dark.train.mean().max() == pytest.approx(1 / 255)
+
+
+def test_labels_that_no_training_row_has_are_warned_of(caplog):
+    data = from_arrays(torch.randn(40, 3), torch.arange(40) % 3)
+    data.test.labels[0] = 5
+    data.given_labels()
+    assert "labels that no training row has, of which the model learns nothing: [5]" in caplog.text
 
 
 def test_the_fingerprint_notices_what_the_numbers_mean(tmp_path):

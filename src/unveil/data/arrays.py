@@ -190,7 +190,8 @@ def from_arrays(
     rows = Split("all", stored, marks, torch.arange(len(stored)), reading, factors=known)
     space = Space(tuple(stored.shape[1:]), reading.measure, (levels or 255) + 1, tuple(columns or ()))
     parts = parted(rows, {})
-    options = {} if levels is None else {"levels": levels}
+    white = reading.levels if isinstance(reading, (Binarise, Gray)) else levels
+    options = {} if white is None else {"levels": white}  # so that other bytes are read on the same scale
     named = tuple(Field(f"column {place}", kind) for place, kind in enumerate(columns or ()))
     return Dataset(name, space, *parts, factors=names, ordered=tuple(ordered), columns=named, options=options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,6 +21,8 @@ from unveil.data.space import Space
 from unveil.data.store import Store, Stored, chunks, joined, taken
 from unveil.errors import DataError
 from unveil.randomness import generator
+
+log = logging.getLogger(__name__)
 
 MOST_CLASSES = 10_000
 """Labels above this are no classes."""
@@ -259,6 +262,11 @@ class Dataset:
         if whole.min() < 0 or whole.max() >= MOST_CLASSES:
             raise DataError(f"{self.name} has labels from {whole.min()} to {whole.max()}; number the classes 0, 1, 2, ...")
         classes = int(whole.max()) + 1
+        assert self.train.labels is not None
+        if strangers := sorted(set(whole.tolist()) - set(self.train.labels.tolist())):
+            log.warning(
+                "%s has labels that no training row has, of which the model learns nothing: %s", self.name, strangers
+            )
 
         def conditioned(part: Split) -> Split:
             assert part.labels is not None
