@@ -79,7 +79,7 @@ def test_scores_are_written_and_drawn(runs, room):
         rows = list(csv.DictReader(file))
     assert [int(row["row"]) for row in rows] == list(range(1_797))
     assert sum(row["split"] == "train" for row in rows) == 1_437
-    assert "give at least 1/" in unveil("score", "one", "--fpr", "0.0001", cwd=room, code=2).stderr
+    assert "; give --fpr 0.0" in unveil("score", "one", "--fpr", "0.0001", cwd=room, code=2).stderr
     assert "known endings" in unveil("score", "one", "--out", "x.txt", cwd=room, code=2).stderr
 
 

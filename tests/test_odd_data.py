@@ -1,7 +1,11 @@
 """Files and arrays that are odd or damaged are refused in our words."""
 
 import io
+import os
 import random
+import signal
+import tracemalloc
+import zipfile
 from struct import pack
 
 import numpy as np
@@ -90,3 +94,43 @@ def test_images_whose_channels_come_last_are_refused(channels, kind, tmp_path):
         with pytest.raises(DataError, match=said):
             unveil.load(source, **more)
     assert from_arrays(images.transpose(0, 3, 1, 2)).space.shape == (channels, 8, 6)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    signal.alarm(20)  # ends the process, where it would wait for ever
+    with pytest.raises(DataError, match=r"x\.npy is no regular file"):
+        unveil.load(tmp_path / "x.npy")
+    signal.alarm(0)
+
+
+def member(shape, content=b""):
+    """What a .npz file has of an array: a header, and perhaps less than it says."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue() + content
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("unused", member((1 << 40,)), None),
+        ("unused", bytes(1 << 25), None),
+        ("y", member((1 << 40,)), "'y' has 1,024.0 GB, more than memory has room for"),
+        ("y", member((1 << 25,), bytes(1 << 25)), "'y' has 0.0 GB, more than memory"),
+    ],
+)
+def test_only_what_is_used_of_an_archive_is_read_and_only_where_it_has_room(name, content, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("unveil.hardware.free_memory", lambda: 1 << 25)
+    path = tmp_path / "x.npz"
+    np.savez(path, x=IMAGES)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{name}.npy", content)
+    tracemalloc.start()
+    if said is None:
+        assert len(unveil.load(path).whole()) == 12
+    else:
+        with pytest.raises(DataError, match=said):
+            unveil.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()

@@ -125,7 +125,7 @@ def test_no_flags_are_no_certainty():
 
 @pytest.mark.parametrize(
     ("n", "fpr", "message"),
-    [(98, 0.01, "at least 1/99, or 99 scores"), (10, 0.0, "between 0 and 1"), (10, 1.0, "between 0 and 1")],
+    [(98, 0.01, "give --fpr 0.011 or more, or 99 scores"), (10, 0.0, "between 0 and 1"), (10, 1.0, "between 0 and 1")],
 )
 def test_a_rate_that_cannot_be_promised_is_refused(n, fpr, message):
     with pytest.raises(SettingError, match=message):
@@ -282,7 +282,7 @@ def test_what_cannot_be_scored_says_why(tiny):
     x = real(TRUTH.sample(40))
     for settings, message in [
         ({"statistic": "typical"}, "did you mean 'typicality'"),
-        ({"fpr": 0.03}, "from 30 held-out scores; give at least 1/31, or 33"),
+        ({"fpr": 0.03}, r"30 held-out scores \(40 rows of the test split, of which 10 say .*\); give --fpr 0.033 or"),
         ({"samples": 0}, "at least 1"),
         ({"statistic": "complexity"}, "binary pixels"),
     ]:

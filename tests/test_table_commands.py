@@ -254,3 +254,22 @@ def test_impute_changes_nothing_but_gaps_in_the_columns_of_the_model(room, capsy
     said(["train", "people.csv", "--epochs", 1, "--latent", 2, "--out", "plain"], capsys)
     said(["impute", "plain", "words.csv", "--out", "words.filled.csv"], capsys)
     assert [row["note"] for row in read(room / "words.filled.csv")] == ["None", "NA", "?"]
+
+
+def test_what_no_memory_holds_is_refused_in_a_line(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    error = said(["sample", "run", "-n", 10**11], capsys, 2)
+    assert "100,000,000,000 samples of shape (5,) need 3,725.3 GB of memory, and " in error
+    assert error.count("\n") == 1
+    error = said(["inspect", trained, "--size", 100_000, 100_000], capsys, 2)
+    assert "100000 x 100000 pixels, which are more than 67,108,864" in error
+    assert error.count("\n") == 1
+
+
+def test_all_splits_can_be_scored_and_a_rate_in_a_message_is_one_that_is_taken(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    error = said(["score", "run", "--fpr", "0.001"], capsys, 2)
+    assert "30 rows of the validation split" in error
+    rate = error.partition("--fpr ")[2].split()[0]
+    assert "300 rows in all.csv" in said(["score", "run", "--split", "all", "--fpr", rate, "--out", "all.csv"], capsys)
+    assert {row["split"] for row in read(trained / "all.csv")} == {"train", "validation", "test"}

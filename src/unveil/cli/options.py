@@ -304,7 +304,7 @@ class Score:
         by: typicality (two-sided), likelihood (-log p(x) itself), or complexity (of binary images).
         out: a .csv or .parquet file, a row for each example: which split of the data, which row of its source, and scores.
         maps: a .png of the most anomalous images over what in them surprises.
-        split: which split of the data; without it all of other data, and the test split of the run's own.
+        split: which split of the data, or all of it; without it all of other data, and the test split of the run's own.
         samples: K, draws of z for each example.
         seed: of everything random.
         data_dir: folder with MNIST's files.
@@ -316,7 +316,7 @@ class Score:
     by: Literal["typicality", "likelihood", "complexity"] = "typicality"
     out: Path = Path("scores.csv")
     maps: Path | None = None
-    split: Split | None = None
+    split: Split | Literal["all"] | None = None
     samples: int = 100
     seed: int = 0
     data_dir: Path | None = None

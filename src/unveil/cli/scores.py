@@ -26,13 +26,14 @@ def score(arguments: list[str]) -> int:
     start()
     import numpy as np
 
+    from unveil.data.dataset import ALL
     from unveil.evaluation.anomaly.scoring import score as scored
 
     ending(given.out, (".csv", ".parquet"))
     run, data = open_run(given.run, given.data, given.data_dir, given.out, given.maps)
     own = run.load_data(given.data_dir)
-    name = given.split or ("test" if given.data is None else None)
-    split = data.whole() if name is None else data.split(name)
+    name = given.split or ("test" if given.data is None else ALL)
+    split = data.split(name)
     if given.maps is not None:
         ending(given.maps, (".png",))
         if not data.space.is_image:
@@ -51,7 +52,7 @@ def score(arguments: list[str]) -> int:
     )
     lines("", found.table(), found.advice())
     # a row has its number from its own source, of which MNIST has one for training and one for test images
-    origins = np.array(data.origins() if name is None else [name] * len(split))
+    origins = np.array(data.origins() if name == ALL else [name] * len(split))
     columns = {"split": origins, **found.columns()}
     save_table(given.out, {name: column.tolist() for name, column in columns.items()})
     print(f"{len(split):,} rows in {given.out}: {', '.join(columns)}")

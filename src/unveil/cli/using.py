@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,13 @@ from unveil.cli import options
 from unveil.cli.common import apart, ending, open_run, require_parquet, save_array, save_table, start, trained_on
 from unveil.cli.parsing import parse
 from unveil.errors import DataError, SettingError, unknown
+from unveil.hardware import free_memory, gigabytes
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+NUMBER = 8
+"""Bytes that a number of a sample takes at least: it is drawn in parts, which are then put together."""
 
 
 def sample(arguments: list[str]) -> int:
@@ -30,6 +35,12 @@ def sample(arguments: list[str]) -> int:
     kind = ending(out, (".csv", ".parquet", ".npy") if table else (".png", ".npy", ""))
     require_parquet(out)
     apart(out, *trained_on(run))
+    needed, free = NUMBER * max(given.n, 0) * prod(space.shape), free_memory()
+    if free is not None and needed > free:
+        raise SettingError(
+            f"{given.n:,} samples of shape {space.shape} need {gigabytes(needed)} of memory, and {gigabytes(free)} are free; "
+            "ask for fewer at a time, each with a --seed of its own"
+        )
     if kind != ".npy" and not table and not space.is_image:
         raise SettingError(f"samples of shape {space.shape} are no images; write them with --out samples.npy")
     context = run.context(_label(given.label, facts), given.n)

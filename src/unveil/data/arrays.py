@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unveil.data.columns import Field, check_columns
 from unveil.data.dataset import Dataset, Split
+from unveil.data.files import arrays_in
 from unveil.data.mapped import is_large, rows_of
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.single import LARGEST, single, unmasked, whole
@@ -209,19 +210,8 @@ def from_file(path: Path, measure: Measure | None = None, levels: int | None = N
     if mapped and path.suffix != ".npy":
         raise DataError(f"{path} cannot be mapped: only a .npy file lies on the disk as it is used; write it as one")
     in_place = path.suffix == ".npy" and (mapped or is_large(path))
-    try:
-        content = np.load(path, allow_pickle=False, mmap_mode="r" if in_place else None)
-        arrays: Mapping[str, Any] = {"x": content} if isinstance(content, np.ndarray) else dict(content)
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}") from None
-    except Exception as error:  # NumPy raises half a dozen foreign types for damaged files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if "pickle" in reason or "Python objects" in reason:  # NumPy's advice is to load it nonetheless
-            reason = "it holds objects, or no array at all"
-        raise DataError(f"{path} is no .npy or .npz file of plain numbers: {reason}") from None
-    values = next((arrays[name] for name in ("x", "images") if name in arrays), None)
-    if values is None:
-        raise DataError(f"{path} holds {', '.join(arrays) or 'nothing'}; name the array of examples 'x' or 'images'")
+    arrays = arrays_in(path, in_place)
+    values = next(arrays[name] for name in ("x", "images") if name in arrays)
     labels = next((arrays[name] for name in ("y", "labels") if name in arrays), None)
     return from_arrays(
         values,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
 
-from unveil.data.images.decode import Fit, Frame, Header
+from unveil.data.images.decode import PIXELS, Fit, Frame, Header
 from unveil.errors import DataError
 
 SIDE = 32
@@ -40,6 +40,11 @@ class How:
     def __post_init__(self) -> None:
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise DataError(f"images cannot have size {self.size}; give height and width, at least 1 each")
+        if self.size is not None and self.size[0] * self.size[1] > PIXELS:
+            height, width = self.size
+            raise DataError(
+                f"images cannot have {height} x {width} pixels, which are more than {PIXELS:,}; give a smaller size"
+            )
         if self.channels not in (None, 1, 3):
             raise DataError(f"images cannot have {self.channels} channels; give 1 for gray or 3 for colour")
 

@@ -8,7 +8,7 @@ power, and never the rate. Higher scores are more anomalous.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, log
+from math import ceil, floor, log, log10
 
 import torch
 from torch import Tensor
@@ -59,8 +59,13 @@ def _log_beta(a: Tensor, b: Tensor) -> Tensor:
     return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
 
 
-def allowed(n: int, fpr: float) -> int:
+def allowed(n: int, fpr: float, told: str = "") -> int:
     """How many of n + 1 exchangeable examples may be flagged at a rate of at most `fpr`: floor(fpr (n + 1)).
+
+    Args:
+        n: held-out scores.
+        fpr: the rate.
+        told: where they come from, for the message.
 
     Raises:
         SettingError: none, so that no threshold from n scores can promise this rate.
@@ -70,10 +75,16 @@ def allowed(n: int, fpr: float) -> int:
     count = floor(fpr * (n + 1) + 1e-9)  # 0.29 * 100 is below 29 in floating point
     if count < 1:
         raise SettingError(
-            f"a false-positive rate of {fpr:g} cannot be promised from {n:,} held-out scores; "
-            f"give at least 1/{n + 1}, or {ceil(1 / fpr - 1e-9) - 1:,} scores or more"
+            f"a false-positive rate of {fpr:g} cannot be promised from {n:,} held-out scores{told}; "
+            f"give --fpr {_above(1 / (n + 1))} or more, or {ceil(1 / fpr - 1e-9) - 1:,} scores or more"
         )
     return count
+
+
+def _above(rate: float) -> str:
+    """The next decimal number with two digits, none of which is below `rate`."""
+    places = 1 - floor(log10(rate))
+    return f"{ceil(rate * 10**places - 1e-9) / 10**places:.{places}f}".rstrip("0").rstrip(".")
 
 
 def calibrate(held: Tensor, fpr: float, level: float = 0.95) -> Calibration:

@@ -189,7 +189,9 @@ def score(
     if statistic not in STATISTICS:
         raise unknown("anomaly score", statistic, STATISTICS)
     chosen = STATISTICS[statistic]
-    allowed(chosen.left(len(held_out)), fpr)  # before the work
+    left = chosen.left(len(held_out))
+    used = f" ({len(held_out):,} rows of the {held_out.name} split, of which {len(held_out) - left:,} say what is typical)"
+    allowed(left, fpr, used if left < len(held_out) else "")  # before the work
     shapes = [tuple(part.values.shape[1:]) for part in (split, held_out)]
     if split.reading != held_out.reading or shapes[0] != shapes[1]:
         raise DataError(
