@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import safetensors
@@ -82,13 +82,16 @@ def _digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(path: Path, digest: str, most: int | None = None) -> dict[str, Tensor]:
+def load(
+    path: Path, digest: str, most: int | None = None, take: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
+) -> dict[str, Tensor]:
     """The named tensors of a file whose SHA-256 must be `digest`: safetensors alone notices no flipped bit.
 
     Args:
         path: the file.
         digest: in hexadecimal.
         most: bytes that its tensors can have; of a larger one no more than its header is read.
+        take: what to keep of a tensor, by its name.
 
     Raises:
         RunError: no such file, or one that is damaged.
@@ -103,7 +106,8 @@ def load(path: Path, digest: str, most: int | None = None) -> dict[str, Tensor]:
     if _digest_of(path) != digest:
         raise RunError(f"{path} is damaged: its SHA-256 is not the one that was recorded when it was written")
     try:
-        # of memory of their own: a mapped file could be neither replaced nor removed on every system
-        return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
+        mapped = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
         raise RunError(f"{path} is no safetensors file: {str(error)[:100]}") from None
+    # of memory of their own: a mapped file could be neither replaced nor removed on every system
+    return {name: take(name, tensor).clone() for name, tensor in mapped.items()}
