@@ -1,4 +1,4 @@
-"""What one of two processes does in tests of state that is cut between them: `python tests/helpers/sharding.py WHAT OUT`."""
+"""What one of two processes does in tests of state that is cut between them: `python sharding.py WHAT OUT`."""
 
 import json
 import os
@@ -9,9 +9,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from helpers import ranks
 
 import unveil
+from helpers import ranks
 from unveil.store import RunFolder, pieces
 from unveil.training import Training
 from unveil.training.loop import Trainer

@@ -1,4 +1,4 @@
-"""Checkpoints in pieces: a file for each of several ranks, with its slice of every vector that has a number for each weight.
+"""Checkpoints in pieces: one file for each of several ranks, with its slice of every vector as long as the weights.
 
 The index, state.json, says where the slices end and what digest each file has. The names of the files are not read from it
 but made from their number, and all else of the state is in the first of them.
