@@ -344,7 +344,8 @@ def test_only_training_is_for_several_processes():
 def test_another_number_of_processes_is_told_when_a_run_goes_on(tiny, tmp_path, caplog):
     run = unveil.train(tiny, "vae", out=tmp_path / "run", epochs=1, latent=2)
     assert (run.manifest["ranks"], run.manifest["microbatches"]) == (1, 1)
-    preflight.checkpoint(unveil.store.RunFolder(run.path), {**run.manifest, "ranks": 4, "microbatches": 8})
+    folder = unveil.store.RunFolder(run.path)
+    preflight.checkpoint(folder, {**run.manifest, "ranks": 4, "microbatches": 8}, folder.checkpoint)
     assert "ranks (of how many processes it is) were 1 and are 4" in caplog.text
     assert "microbatches (in how many parts a step is made) were 1 and are 8" in caplog.text
 

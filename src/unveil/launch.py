@@ -26,9 +26,11 @@ from unveil.run import KNOWN, Run
 from unveil.store import RunFolder, describe, free_path, size
 from unveil.training.average import state_of
 from unveil.training.config import Training
+from unveil.training.cut import Cut
 from unveil.training.loop import fit
 from unveil.training.precision import device_for, resolve
 from unveil.training.ranks import Team, join, own_device
+from unveil.training.saving import follow, read, save
 from unveil.training.watching import Monitor, Outcome
 
 RUNS = Path("runs")
@@ -39,8 +41,8 @@ STATE = 16
 class _Journal:
     """Records and checkpoints go to the run folder; what depends on time has a file of its own."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, cut: Cut) -> None:
+        self.folder, self.cut = folder, cut
         lines = folder.lines("timing.jsonl")
         self.start = perf_counter() - (lines[-1]["seconds"] if lines else 0.0)
 
@@ -56,7 +58,26 @@ class _Journal:
         self.folder.forget_after(step)
 
     def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
-        self.folder.save_checkpoint(step, state, facts)
+        save(self.folder, step, state, facts, self.cut)
+
+
+class _Slices:
+    """Of a rank that has its slice of checkpoints to write, and nothing else."""
+
+    def __init__(self, folder: RunFolder, cut: Cut) -> None:
+        self.folder, self.cut = folder, cut
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Rank 0 writes it."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Rank 0 writes it."""
+
+    def back(self, step: int) -> None:
+        """Rank 0 removes them."""
+
+    def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
+        save(self.folder, step, state, facts, self.cut)
 
 
 def train(
@@ -106,7 +127,7 @@ def train(
         config = _settings(training or choice.training, settings)
         device = device_for(own_device(config.device))
         with threads(config.threads):
-            with room_for_weights(config, device):
+            with room_for_weights(config, device, team.size):
                 model, objective = choice.compose(config.seed)
             check(model, data, objective)
             _check_names(model, objective)
@@ -117,10 +138,11 @@ def train(
             folder = _folder(out, name, resume, team)
             work = partial(fit, model, objective, data, config, precision, team=team)
             whole = nn.ModuleDict({"model": model, "objective": objective}).to(device)
+            cut = Cut(sum(one.numel() for one in whole.parameters() if one.requires_grad), team, config.shard)
             if team.rank == 0:
-                manifest = team.tell(_record(folder, manifest, whole, partial(work, monitor=monitor), resume, team))
+                manifest = team.tell(_record(folder, manifest, whole, partial(work, monitor=monitor), resume, cut))
             else:
-                manifest = _follow(whole, work, team)
+                manifest = _follow(folder, whole, work, cut)
     return Run(model, objective, manifest, folder.path, data)
 
 
@@ -143,10 +165,14 @@ def _folder(out: str | Path | None, name: str, resume: bool, team: Team) -> RunF
     return folder
 
 
-def _follow(whole: nn.ModuleDict, work: Callable[..., Outcome], team: Team) -> dict[str, Any]:
-    """Do the work as one of those ranks that leave nothing; the manifest as rank 0 left it."""
+def _follow(folder: RunFolder, whole: nn.ModuleDict, work: Callable[..., Outcome], cut: Cut) -> dict[str, Any]:
+    """Do the work as one of those ranks that leave nothing but their slices; the manifest as rank 0 left it."""
+    team = cut.team
     try:
-        work()
+        if cut.whole:
+            work()
+        else:
+            work(journal=_Slices(folder, cut), resume=follow(folder, _most(whole), cut))
     except DivergedError:
         team.tell()  # it is rank 0's to say, and to save what is worth it
         raise
@@ -161,18 +187,22 @@ def _record(
     whole: nn.ModuleDict,
     work: Callable[..., Outcome],
     resume: bool,
-    team: Team,
+    cut: Cut,
 ) -> dict[str, Any]:
     """Do the work and leave what comes of it in the folder; the manifest as it is there in the end."""
+    team = cut.team
     with folder.locked():
-        state = checkpoint(folder, manifest, STATE * size(whole) + 2**26) if resume else None
+        reading = partial(read, folder, most=_most(whole), cut=cut)
+        state = checkpoint(folder, manifest, reading) if resume else None
+        if state is None and not cut.whole:
+            team.tell()  # that there is none to follow
         kept = folder.manifest().get("tensors", {}) if state is not None else {}
         folder.write_manifest({**manifest, "status": "training", "tensors": kept})
         folder.rewind(*(0, 0) if state is None else (state[1]["step"], state[1].get("events", 0)))
         outcome: Outcome | None = None
         failure: DivergedError | None = None
         try:
-            outcome = work(journal=_Journal(folder), resume=state)
+            outcome = work(journal=_Journal(folder, cut), resume=state)
         except DivergedError as error:
             failure, outcome = error, error.outcome
         if outcome is not None:
@@ -184,6 +214,11 @@ def _record(
         kept_in = "nothing was worth keeping" if outcome is None else f"the best weights from before are in {folder.path}"
         raise DivergedError(f"{failure}; {kept_in}") from None
     return manifest
+
+
+def _most(whole: nn.Module) -> int:
+    """Bytes that the tensors of a checkpoint can have."""
+    return STATE * size(whole) + 2**26
 
 
 def _check_names(*modules: nn.Module) -> None:

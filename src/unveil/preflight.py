@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -32,7 +32,7 @@ GAPPED = 8
 """Rows with gaps that are tried out."""
 
 FREE = (
-    *("accumulate", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite"),
+    *("accumulate", "shard", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite"),
     *("threads", "workers", "timeout", "device"),
 )
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
@@ -96,7 +96,7 @@ def _check_gaps(model: Model, split: Split, name: str, objective: Term | None) -
 
 
 @contextmanager
-def room_for_weights(config: Training, device: torch.device) -> Iterator[None]:
+def room_for_weights(config: Training, device: torch.device, ranks: int = 1) -> Iterator[None]:
     """Within, a model that could not be trained here for lack of memory is refused while it is built.
 
     Raises:
@@ -107,7 +107,7 @@ def room_for_weights(config: Training, device: torch.device) -> Iterator[None]:
     def counted(owner: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal weights
         weights += 0 if parameter is None else parameter.numel()
-        needed = state_bytes(weights, config)
+        needed = state_bytes(weights, config, ranks)
         if free is not None and needed > free:
             raise SettingError(
                 f"the model has at least {weights:,} weights, which take {gigabytes(needed)} to train, and "
@@ -148,7 +148,7 @@ def foresee(
     whole = min(config.batch_size, len(data.train))
     one = replace(config, batch_size=-(-whole // parts))
     try:
-        found = footprint(Step(model, objective), data.train, one, precision, free)
+        found = footprint(Step(model, objective), data.train, one, precision, free, ranks)
     except (RuntimeError, ValueError) as error:  # an objective that cannot do with few examples, say
         log.debug("memory cannot be foreseen: %s", error)
         return None
@@ -202,9 +202,11 @@ def _deciding(facts: Any) -> Any:
 
 
 def checkpoint(
-    folder: RunFolder, manifest: Mapping[str, Any], most: int | None = None
+    folder: RunFolder,
+    manifest: Mapping[str, Any],
+    read: Callable[[int], tuple[dict[str, Tensor], dict[str, Any]]],
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The latest checkpoint that can be read, of at most `most` bytes, if it belongs to this very run."""
+    """The latest checkpoint that `read` can read, if it belongs to this very run."""
     if not (folder.path / "run.json").is_file():
         return None
     before = folder.manifest()
@@ -223,7 +225,7 @@ def checkpoint(
             log.warning("%s (%s) were %s and are %s", name, what, before.get(name, 1), manifest[name])
     for step in reversed(folder.checkpoints()):
         try:
-            return folder.checkpoint(step, most)
+            return read(step)
         except RunError as error:
             log.warning("%s; going back to the checkpoint before", error)
     if before.get("tensors"):

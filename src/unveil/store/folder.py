@@ -24,7 +24,7 @@ from typing import Any
 from torch import Tensor
 
 from unveil.errors import RunError
-from unveil.store import files, lock, tensors
+from unveil.store import files, lock, pieces, tensors
 from unveil.store.report import Reports
 
 FORMAT = 1
@@ -163,14 +163,23 @@ class RunFolder:
 
     def save_checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Write checkpoints/STEP through a temporary name, then drop all but the latest two."""
-        target = self._checkpoints / str(step)
-        temporary = self._checkpoints / f".{step}.tmp"
+        with self.renewed(step) as place:
+            digest = tensors.save(place / pieces.STATE, state)
+            files.write_signed(place / pieces.INDEX, {**facts, "step": step, "tensors": {pieces.STATE: digest}})
+
+    def temporary(self, step: int) -> Path:
+        """Where a checkpoint is until it is whole."""
+        return self._checkpoints / f".{step}.tmp"
+
+    @contextmanager
+    def renewed(self, step: int) -> Iterator[Path]:
+        """A new folder to write a checkpoint into, which takes its place when it is whole, and then that of the oldest."""
+        target, temporary = self._checkpoints / str(step), self.temporary(step)
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             self._checkpoints.mkdir(exist_ok=True)  # without its parents: a run folder that was removed stays so
             temporary.mkdir()
-            digest = tensors.save(temporary / "state.safetensors", state)
-            files.write_signed(temporary / "state.json", {**facts, "step": step, "tensors": {"state.safetensors": digest}})
+            yield temporary
             shutil.rmtree(target, ignore_errors=True)  # one that turned out damaged, of the very same state
             files.move(temporary, target)
             files.flush_folder(self._checkpoints)
@@ -195,17 +204,15 @@ class RunFolder:
             return []
         return sorted(int(path.name) for path in self._checkpoints.iterdir() if path.name.isdecimal())
 
-    def checkpoint(self, step: int, most: int | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors, of at most `most` bytes, and facts of a checkpoint.
+    def checkpoint(
+        self, step: int, most: int | None = None, mine: slice | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, of at most `most` bytes, and facts of a checkpoint; of vectors of all weights the slice `mine`.
 
         Raises:
             RunError: it is damaged.
         """
-        place = self._checkpoints / str(step)
-        facts = files.read_signed(place / "state.json")
-        if not isinstance(facts, dict) or not isinstance(facts.get("tensors"), dict):
-            raise RunError(f"{place / 'state.json'} is damaged")
-        return tensors.load(place / "state.safetensors", str(facts["tensors"].get("state.safetensors")), most), facts
+        return pieces.read(self._checkpoints / str(step), most, mine)
 
 
 def free_path(base: Path) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import safetensors
@@ -83,13 +83,16 @@ def _digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(path: Path, digest: str, most: int | None = None) -> dict[str, Tensor]:
+def load(
+    path: Path, digest: str, most: int | None = None, take: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
+) -> dict[str, Tensor]:
     """The named tensors of a file whose SHA-256 must be `digest`: safetensors alone notices no flipped bit.
 
     Args:
         path: the file.
         digest: in hexadecimal.
         most: bytes that its tensors can have; of a larger one no more than its header is read.
+        take: what to keep of a tensor, by its name.
 
     Raises:
         RunError: no such file, or one that is damaged.
@@ -106,6 +109,9 @@ def load(path: Path, digest: str, most: int | None = None) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != digest:
         raise RunError(f"{path} is damaged: its SHA-256 is not the one that was recorded when it was written")
     try:
-        return safetensors.torch.load(content)
+        whole = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise RunError(f"{path} is no safetensors file: {str(error)[:100]}") from None
+    # of a part that is kept a copy, so that the whole is let go
+    kept = {name: take(name, tensor) for name, tensor in whole.items()}
+    return {name: one if one is whole[name] else one.clone() for name, one in kept.items()}

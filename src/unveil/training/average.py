@@ -27,15 +27,18 @@ class Average:
         flat: the weights.
         decay: d, at least 0 and below 1; 0 follows the weights.
 
+    Attributes:
+        values: of the weights that this rank steps.
+
     Source: Polyak & Juditsky 1992; the bound as in TensorFlow's ExponentialMovingAverage.
     """
 
     def __init__(self, flat: Flat, decay: float) -> None:
         self.flat = flat
         self.decay = decay
-        self.values = flat.values.clone()
+        self.values = flat.own.clone()
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after step `step`; those that a guarded step left unchanged do no harm."""
-        self.values.lerp_(self.flat.values, 1 - min(self.decay, (1 + step) / (10 + step)))
+        self.values.lerp_(self.flat.own, 1 - min(self.decay, (1 + step) / (10 + step)))

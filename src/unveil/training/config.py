@@ -22,6 +22,8 @@ class Training:
         batch_size: examples in a step, those of all processes and microbatches together.
         accumulate: microbatches in which each process makes its part of a step, one after another: less memory, the same
             step.
+        shard: whether each of several processes keeps its slice alone of moments and averages: less memory, the same step,
+            and checkpoints that all of them write.
         learning_rate: the largest that the schedule reaches.
         schedule: 'cosine' (a short warm-up, then down to zero), 'one-cycle' (a long way up, then down) or 'constant'.
         warmup: share of all steps in which the learning rate rises.
@@ -46,6 +48,7 @@ class Training:
     epochs: int = 30
     batch_size: int = 200
     accumulate: int = 1
+    shard: bool = False
     learning_rate: float = 2e-3
     schedule: Schedule = "one-cycle"
     warmup: float = 0.2

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from unveil.errors import SettingError
+from unveil.training.cut import Cut
+from unveil.training.ranks import ALONE, Team
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers that do nothing with their weights but a matrix product or a convolution."""
@@ -27,9 +29,13 @@ class Flat:
     Args:
         module: whose parameters; moving it to another device afterwards breaks the bond.
         low: type in which the weights of `PRODUCTS` layers are read in training; None for their own.
+        team: the ranks.
+        shard: whether each of them steps a slice of the weights alone.
 
     Attributes:
         values: (P,) the weights.
+        cut: which slice of them is whose.
+        own: the slice that this rank steps, where it is in `values`; all of them, where nothing is cut.
         grads: (P,) what `gather` found.
         message: (P + ROOM,) the gradients and what else a step has to tell to other ranks, so that it is told at once.
 
@@ -37,7 +43,7 @@ class Flat:
         SettingError: nothing to train, or parameters of several types.
     """
 
-    def __init__(self, module: nn.Module, low: torch.dtype | None = None) -> None:
+    def __init__(self, module: nn.Module, low: torch.dtype | None = None, team: Team = ALONE, shard: bool = False) -> None:
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         if not trained:
             raise SettingError("the model has no weights to train")
@@ -50,6 +56,8 @@ class Flat:
         self._sizes = [parameter.numel() for parameter in self.parameters]
         self._shadowed = 0 if low is None else sum(id(parameter) in lowered for parameter in self.parameters)
         self.values = torch.cat([parameter.detach().flatten() for parameter in self.parameters])
+        self.cut = Cut(len(self.values), team, shard)
+        self.own = self.values[self.cut.mine]
         self.message = torch.zeros(len(self.values) + ROOM, dtype=self.values.dtype, device=self.values.device)
         self.grads = self.message[: len(self.values)]
         self._held = False
@@ -97,8 +105,16 @@ class Flat:
                 parameter.grad = None
 
     def publish(self) -> None:
-        """Let the layers see `values` after they changed."""
+        """Let all ranks and the layers see what `own` is after it changed."""
+        self.cut.gather_(self.values)
         self._shadow.copy_(self.values[: len(self._shadow)])
+
+    def whole(self, own: Tensor) -> Tensor:
+        """(P,) a vector of which each rank has its slice `own`, until the next gradients: it takes their place."""
+        if self.cut.whole:
+            return own
+        self.grads[self.cut.mine] = own
+        return self.cut.gather_(self.grads)
 
     @contextmanager
     def using(self, vector: Tensor) -> Iterator[None]:

@@ -20,10 +20,11 @@ from unveil.training.config import Precision, Training
 from unveil.training.precision import autocast
 from unveil.training.step import Step
 
-COPIES = 7
-"""Of each weight: value, gradient of the layer, of the vector, two moments, average, best average."""
+WHOLE, SLICED = 3, 4
+"""Of each weight: value, gradient of the layer, of the vector; and two moments, average, best average, which can be cut."""
+COPIES = WHOLE + SLICED
 START = 4
-"""More of them where training may go back."""
+"""More of the latter where training may go back."""
 FEW = (2, 4, 6)
 """Examples on which is counted."""
 PASSING, PAIRS = 1.5, 2.0
@@ -51,12 +52,13 @@ class Footprint:
         return self.weights + self.batch
 
 
-def state_bytes(weights: int, config: Training) -> int:
-    """Bytes that `weights` trained numbers take while they are trained."""
-    return 4 * weights * (COPIES + (START if config.nonfinite == "roll-back" else 0))
+def state_bytes(weights: int, config: Training, ranks: int = 1) -> int:
+    """Bytes that `weights` trained numbers take in each of the processes that train them."""
+    sliced = SLICED + (START if config.nonfinite == "roll-back" else 0)
+    return 4 * (weights * WHOLE + -(-weights // (ranks if config.shard else 1)) * sliced)
 
 
-def footprint(step: Step, split: Split, config: Training, precision: Precision, free: int) -> Footprint:
+def footprint(step: Step, split: Split, config: Training, precision: Precision, free: int, ranks: int = 1) -> Footprint:
     """What training takes, counted on a few examples of the training split; nothing is changed by it.
 
     Args:
@@ -65,8 +67,10 @@ def footprint(step: Step, split: Split, config: Training, precision: Precision, 
         config: how.
         precision: of the matrix products.
         free: bytes that there are.
+        ranks: processes that make a step together, each a batch of this size.
     """
-    weights = state_bytes(sum(parameter.numel() for parameter in step.parameters() if parameter.requires_grad), config)
+    trained = sum(parameter.numel() for parameter in step.parameters() if parameter.requires_grad)
+    weights = state_bytes(trained, config, ranks)
     asked = min(config.batch_size, len(split))
     few = [n for n in FEW if n <= len(split)]
     if len(few) < len(FEW):

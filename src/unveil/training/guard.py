@@ -31,8 +31,8 @@ class GuardedAdam:
     def __init__(self, flat: Flat, clip: float) -> None:
         self.flat = flat
         self.clip = clip
-        self.first = torch.zeros_like(flat.values)
-        self.second = torch.zeros_like(flat.values)
+        self.first = torch.zeros_like(flat.own)
+        self.second = torch.zeros_like(flat.own)
         self.count = torch.zeros((), dtype=torch.float32, device=flat.values.device)
 
     @torch.no_grad()
@@ -47,13 +47,13 @@ class GuardedAdam:
         Returns:
             A scalar bool: whether loss and gradients were finite and sound, hence whether anything changed.
         """
-        grads = self.flat.gather()
-        norm = torch.linalg.vector_norm(grads)
+        grads = self.flat.gather()[self.flat.cut.mine]
+        norm = self.flat.cut.norm(grads)
         finite = torch.isfinite(norm + loss) & sound
         lost = (~finite).float()
         self.count += 1 - lost
         torch._fused_adam_(
-            [self.flat.values],
+            [self.flat.own],
             [grads],
             [self.first],
             [self.second],

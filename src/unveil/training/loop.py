@@ -110,7 +110,7 @@ class Trainer:
         self.feed = Feed(data.train, config.batch_size, config.seed, device, config.workers)
         tally = Tally(FIGURES, self.feed.steps_per_epoch, device)
         low = torch.bfloat16 if precision == "bfloat16" else None
-        self.state = State(self.step, low, config.clip, config.average, tally)
+        self.state = State(self.step, low, config.clip, config.average, tally, team, config.shard)
         # foreign layers that move their buffers in a forward pass, whose steps must be undone with the rest
         norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
@@ -121,6 +121,7 @@ class Trainer:
             self.drifting,
         )
         self.stop: Stop | None = None
+        self.saved, self.saved_at, self.late = 0, monotonic(), False
         self.players = self.step.players()
         self.recovery = Recovery(config, self.state, self.feed, journal)
         self.total = config.epochs * self.feed.steps_per_epoch
@@ -136,7 +137,7 @@ class Trainer:
             self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch, self.step.model.normalised)
         self.step.train()
         self.stop = stop
-        saved, at = state.step, monotonic()
+        self.saved, self.saved_at = state.step, monotonic()
         while state.step < self.total and not stop.wanted:
             begins = state.step % feed.steps_per_epoch == 0
             self.recovery.begin(begins)
@@ -146,7 +147,8 @@ class Trainer:
             if self.recovery.watches and not finite and self.recovery.lost():
                 if self.journal is not None:
                     self.journal.back(state.step)
-                saved, at = self._save(), monotonic()
+                self.saved = -1  # what was saved is of what is not any more
+                self._save()
                 continue
             if self.monitor is not None:
                 self.monitor.step(state.step)
@@ -154,18 +156,22 @@ class Trainer:
                 epoch = state.step // feed.steps_per_epoch
                 self._end_epoch(epoch)
                 if self.config.checkpoint_every and epoch % self.config.checkpoint_every == 0:
-                    saved, at = self._save(), monotonic()
-            if self._due(at) and saved != state.step:
-                saved, at = self._save(), monotonic()
-        if saved != state.step:
-            self._save()
+                    self._save()
+            if self._due():
+                self._save()
+        self._save()
         return state.step >= self.total
 
-    def _due(self, since: float) -> bool:
-        """Whether a checkpoint is due by steps, or by the clock, on which nothing but their number depends."""
-        steps, minutes = self.config.checkpoint_steps, self.config.checkpoint_minutes
-        by_steps = steps > 0 and self.state.step % steps == 0
-        return by_steps or (minutes > 0 and monotonic() - since > 60 * minutes)
+    def _due(self) -> bool:
+        """Whether a checkpoint is due by steps, or by a clock: of ranks that save together that of rank 0."""
+        steps = self.config.checkpoint_steps
+        late = self._late() if self.state.flat.cut.whole else self.late
+        return late or (steps > 0 and self.state.step % steps == 0)
+
+    def _late(self) -> bool:
+        """Whether one is due by the clock, on which nothing but their number depends."""
+        minutes = self.config.checkpoint_minutes
+        return minutes > 0 and monotonic() - self.saved_at > 60 * minutes
 
     def prepare(self) -> None:
         """What every part does before an epoch."""
@@ -181,7 +187,8 @@ class Trainer:
         t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
         before = [buffer.clone() for buffer in self.drifting]
         wanted = None if self.stop is None else self.stop.asked
-        taken = self.microbatches.take(number, t, self._backward, wanted)
+        taken = self.microbatches.take(number, t, self._backward, wanted, self._late())
+        self.late = taken.late
         if taken.wish is not None and self.stop is not None:
             self.stop.by = taken.wish
         cost = taken.figures["distortion"] + taken.figures["rate"].nan_to_num(0.0, posinf=inf)
@@ -238,17 +245,18 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""
         assert self.validation is not None
-        with self.state.flat.using(self.state.average.values):
+        with self.state.flat.using(self.state.flat.whole(self.state.average.values)):
             found = looked(self.step, self.validation, self.config.seed, self.feed.device, self.team)
         means = _with_elbo({name: float(values.double().mean()) for name, values in found.items()})
         if not isfinite(means["loss"]):
             log.warning("the loss on the validation split is not finite; these weights will not be chosen")
         return means
 
-    def _save(self) -> int:
-        if self.journal is not None:
+    def _save(self) -> None:
+        """Save what was not saved yet."""
+        if self.journal is not None and self.saved != self.state.step:
             self.journal.checkpoint(self.state.step, self.state.tensors(), self.state.facts())
-        return self.state.step
+        self.saved, self.saved_at = self.state.step, monotonic()
 
     def settle(self, finished: bool, look: bool = True) -> Outcome:
         """Give the module the weights to use: the best, or the average of now where nothing was ever looked at."""

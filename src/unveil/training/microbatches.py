@@ -41,12 +41,14 @@ class Taken:
         figures: means over the whole batch.
         draws: of the microbatches of this process.
         wish: the signal by which some rank wants to stop; None where none does.
+        late: whether by the clock of rank 0 a checkpoint is due.
     """
 
     loss: Tensor
     figures: Scalars
     draws: Sequence[Draw]
     wish: str | None = None
+    late: bool = False
 
 
 class Microbatches:
@@ -88,7 +90,9 @@ class Microbatches:
                 f"{turns}; give a larger batch, or fewer of those"
             )
 
-    def take(self, number: int, t: Tensor, backward: Callable[[Scalars], None], wanted: str | None) -> Taken:
+    def take(
+        self, number: int, t: Tensor, backward: Callable[[Scalars], None], wanted: str | None, late: bool = False
+    ) -> Taken:
         """Make the gradients of step `number`, for the whole batch and of all ranks, and leave them with `flat`.
 
         Args:
@@ -96,6 +100,7 @@ class Microbatches:
             t: time in epochs.
             backward: gives each weight the gradient of its player's loss.
             wanted: the signal by which this rank wants to stop.
+            late: whether by its clock a checkpoint is due; that of rank 0 counts.
         """
         if self.parts == 1:
             self.reseed(number, 0)
@@ -115,22 +120,23 @@ class Microbatches:
         for buffer, mean in zip(self.drifting, drifted, strict=True):  # each microbatch moved it from where it was before
             mean = self.team.sum_(mean)
             buffer.copy_(mean if buffer.is_floating_point() else mean.round())
-        loss, *means, wish = self._exchange(added(said), number, wanted)
-        return Taken(loss, dict(zip(FIGURES, means, strict=True)), draws, wish)
+        loss, *means, wish, late = self._exchange(added(said), number, wanted, late)
+        return Taken(loss, dict(zip(FIGURES, means, strict=True)), draws, wish, late)
 
-    def _exchange(self, said: Tensor, number: int, wanted: str | None) -> tuple[Any, ...]:
-        """Loss and figures, summed over ranks as the gradients are, and who wants to stop."""
+    def _exchange(self, said: Tensor, number: int, wanted: str | None, late: bool) -> tuple[Any, ...]:
+        """Loss and figures, summed over ranks as the gradients are, who wants to stop, and whether rank 0 wants to save."""
         if self.team.size == 1:
-            return *said, None
-        wishes = torch.tensor([float(wish.name == wanted) for wish in WISHES])
+            return *said, None, late
+        wishes = torch.tensor([*(float(wish.name == wanted) for wish in WISHES), float(late and self.team.rank == 0)])
         said = torch.cat([said, wishes.to(said)])
         tail = self.flat.message[len(self.flat.grads) :]
         tail[: len(said)] = said
-        self.team.sum_(self.flat.message)
-        *means, first, second = tail[: len(said)].clone()
+        self.flat.cut.sum_(self.flat.message)
+        *means, first, second, saving = tail[: len(said)].clone()
         if tail.device.type == "cpu" or number % RARELY == 0:
-            return *means, next((w.name for w, count in zip(WISHES, (first, second), strict=True) if count > 0), None)
-        return *means, None
+            wish = next((w.name for w, count in zip(WISHES, (first, second), strict=True) if count > 0), None)
+            return *means, wish, bool(saving > 0)
+        return *means, None, False
 
     def move(self, parts: Sequence[Part], draws: Sequence[Draw], number: int) -> None:
         """Have every one of `parts` take in the step, once, with what it asks about the whole batch."""

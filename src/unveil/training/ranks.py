@@ -54,7 +54,7 @@ class Team:
     def sum_(self, values: Tensor) -> Tensor:
         """`values` summed over all ranks, in place; the same bits on each."""
         if self.heart is not None:
-            with self._meeting():
+            with self.meeting():
                 dist.all_reduce(values)
         return values
 
@@ -69,7 +69,7 @@ class Team:
     def share_(self, tensors: Sequence[Tensor]) -> None:
         """Give all ranks what `tensors` are on rank 0, in place."""
         if self.heart is not None:
-            with self._meeting():
+            with self.meeting():
                 for tensor in tensors:
                     raw = tensor.detach().clone().reshape(-1).view(torch.uint8)  # of any type
                     dist.broadcast(raw, 0)
@@ -80,13 +80,13 @@ class Team:
         if self.heart is None:
             return [True] * len(numbers)
         both = torch.cat([numbers, -numbers])
-        with self._meeting():
+        with self.meeting():
             dist.all_reduce(both, dist.ReduceOp.MAX)
         largest, smallest = both.chunk(2)
         return (largest == -smallest).tolist()
 
     @contextmanager
-    def _meeting(self) -> Iterator[None]:
+    def meeting(self) -> Iterator[None]:
         """An exchange, which fails with a name where somebody does not come."""
         assert self.heart is not None
         self.heart.met += 1

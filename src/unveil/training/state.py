@@ -13,7 +13,7 @@ from unveil.errors import RunError, SettingError
 from unveil.training.average import Average
 from unveil.training.flat import Flat
 from unveil.training.guard import GuardedAdam
-from unveil.training.ranks import Team
+from unveil.training.ranks import ALONE, Team
 from unveil.training.tally import Tally
 
 
@@ -28,13 +28,24 @@ class State:
         clip: largest norm of the gradient.
         decay: of the average.
         tally: figures of the epoch under way.
+        team: the ranks.
+        shard: whether each of them has its slice alone of moments and averages, and of the weights where those are kept.
 
     Attributes:
         ceiling: nats above which the distortion and rate of a step have blown up.
     """
 
-    def __init__(self, module: nn.Module, low: torch.dtype | None, clip: float, decay: float, tally: Tally) -> None:
-        self.flat = Flat(module, low)
+    def __init__(
+        self,
+        module: nn.Module,
+        low: torch.dtype | None,
+        clip: float,
+        decay: float,
+        tally: Tally,
+        team: Team = ALONE,
+        shard: bool = False,
+    ) -> None:
+        self.flat = Flat(module, low, team, shard)
         self.average = Average(self.flat, decay)
         self.optimiser = GuardedAdam(self.flat, clip)
         self.tally = tally
@@ -76,14 +87,18 @@ class State:
     @torch.no_grad()
     def use_best(self) -> None:
         """Give the module the best weights, in memory of its own."""
-        self.flat.values.copy_(self.best["values"])
+        self.flat.own.copy_(self.best["values"])
+        self.flat.cut.gather_(self.flat.values)
         for name, buffer in self.buffers.items():
             buffer.copy_(self.best[f"buffer.{name}"])
         self.flat.release()
 
     def share(self, team: Team) -> None:
-        """Give every rank the state of rank 0."""
+        """Give every rank the state of rank 0; of one that is cut, what there is before the first step."""
         if team.size == 1:
+            return
+        if not self.flat.cut.whole:
+            self._begin(team)
             return
         kinds = {name: (tuple(one.shape), str(one.dtype).removeprefix("torch.")) for name, one in self.tensors().items()}
         facts, kinds = team.tell([{**self.facts(), "step": self.step}, kinds])
@@ -97,6 +112,14 @@ class State:
         team.share_(list(given.values()))
         self.restore(given, facts)
 
+    @torch.no_grad()
+    def _begin(self, team: Team) -> None:
+        """Begin all ranks with the weights of rank 0; those that resumed have the same already."""
+        team.share_([self.flat.values, *self.buffers.values()])
+        self.flat.publish()
+        if self.step == 0:
+            self.average.values.copy_(self.flat.own)
+
     def compare(self, team: Team) -> None:
         """See that every rank still has the same weights and buffers.
 
@@ -105,7 +128,8 @@ class State:
         """
         if team.size == 1:
             return
-        named = {"weights": self.flat.values, "average": self.average.values, **self.buffers}
+        average = {"average": self.average.values} if self.flat.cut.whole else {}  # which no other rank has
+        named = {"weights": self.flat.values, **average, **self.buffers}
         alike = team.alike(torch.stack([_bits(tensor) for tensor in named.values()]))
         differing = [name for name, same in zip(named, alike, strict=True) if not same]
         if differing:
@@ -115,11 +139,11 @@ class State:
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by name, live."""
+        """Every tensor by name, live; of those that are cut the slice of this rank."""
         return _named({**self._fixed(), "best": self.best, "start": self.start})
 
     def _fixed(self) -> dict[str, dict[str, Tensor]]:
-        weights = {"values": self.flat.values, "average": self.average.values}
+        weights = {"values": self.flat.own, "average": self.average.values}
         return {
             "weights": weights,
             "buffers": self.buffers,
