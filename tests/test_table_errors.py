@@ -8,6 +8,7 @@ import pytest
 import unveil
 from unveil.data.tables import SUFFIXES
 from unveil.data.tables.kinds import KINDS
+from unveil.data.tables.text import check_names
 from unveil.errors import DataError, UnveilError
 from unveil.recipes import recipe
 
@@ -214,3 +215,19 @@ def test_damaged_parquet_files_are_said_to_be(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="has no rows"):
         unveil.load(parquet(tmp_path, a=pyarrow.array([], pyarrow.float64())))
+
+
+def test_names_are_compared_about_once_each(tmp_path):
+    class Name(str):
+        compared = 0
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+    names = [Name(f"name {place}") for place in range(2_000)]
+    assert check_names(tmp_path, names, names[:1_000]) == names
+    assert Name.compared < 10_000
+    with pytest.raises(DataError, match="columns 1 and 2001 are both named"):
+        check_names(tmp_path, [*names, Name("name 0")], ())
