@@ -4,6 +4,7 @@ import os
 import pickle
 import random
 import tarfile
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -180,3 +181,20 @@ def test_nothing_is_unpickled(tmp_path):
     found = load_with(tmp_path / "x", ("a.pkl", content, {}), ("b.png", content, {}), ("005.cls", content, {}))
     assert {path for path, _ in found.bad} == {"a.tar: b.png", "a.tar: 005.cls"}
     assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_headers_that_state_a_great_size_are_not_read(tmp_path, kind):
+    load_with(tmp_path / "x")
+    header = tarfile.TarInfo("long")
+    header.type, header.size = kind, 2**26
+    with (tmp_path / "x" / "a.tar").open("r+b") as file:
+        file.seek(10 * 1024)  # of the eleventh image
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(2**27)  # a hole, which takes no room on the disk
+    tracemalloc.start()
+    found = unveil.load(tmp_path / "x")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+    assert len(found.whole()) == 10
+    assert "is damaged; what lies before the damage is read" in dict(found.bad)["a.tar"]

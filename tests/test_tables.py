@@ -200,3 +200,21 @@ def test_the_fingerprint_tells_kinds_apart_by_their_columns(tmp_path):
     one, other = (unveil.load(path, columns=given) for given in (["a=real", "b=count"], ["a=count", "b=real"]))
     assert str(one.space) == "2 columns of a table: 1 real, 1 count"
     assert one.fingerprint != other.fingerprint
+
+
+def test_a_number_is_one_class_however_it_is_written_and_nan_a_name_that_somebody_has(tmp_path):
+    n = 60
+    data = unveil.load(
+        of(
+            tmp_path,
+            flag=["1", "1.0", "2"] * 20,
+            often=[f"{i * i % 7}.0" for i in range(n)],
+            name=["Nan", "Ann", "nan"] * 20,
+        )
+    )
+    assert data.columns == (
+        Field("flag", "categorical:2", ("1", "2")),
+        Field("often", "count"),
+        Field("name", "categorical:2", ("Ann", "Nan")),
+    )
+    assert rows(data)[:3, [0, 2]].nan_to_num(-1).tolist() == [[0, 1], [0, 0], [1, -1]]

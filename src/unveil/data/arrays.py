@@ -177,7 +177,6 @@ def from_arrays(
     whole_numbers, on_disk = measure == "count" or table, isinstance(values, np.memmap) and not table
     if columns is not None:
         values = _numeric(values, name, gaps=True)
-        check_columns(torch.from_numpy(values.astype(np.float64)), columns, name)  # whole before they are rounded to be so
     stored: Stored = rows_of(values, name, whole_numbers) if on_disk else as_values(values, name, whole_numbers, gaps=table)
     marks = None if labels is None else as_labels(labels, len(stored), name)
     known, names = (None, ()) if factors is None else as_factors(factors, len(stored), name, factor_names)
@@ -185,6 +184,7 @@ def from_arrays(
         if one not in names:
             raise unknown("factor", one, names, DataError)
     if columns is not None:
+        check_columns(torch.from_numpy(values.astype(np.float64)), columns, name)  # whole before they are rounded to be so
         stored = stored[:].float()
         check_columns(stored, columns, name)
     reading = reading_for(stored, measure, name, levels) if columns is None else Plain("columns")

@@ -6,12 +6,14 @@ unpacked, no name is ever opened, and what is no regular file, too large, or nam
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ LARGEST = 2**26
 """Most bytes of an encoded image: 64 MiB."""
 LABEL = 2**16
 """Most bytes of a .cls or .json member."""
+HEADERS = 2**16
+"""Most bytes of all the headers of one member."""
 LONGEST = 1_000
 """Most characters of a member's name."""
 
@@ -130,15 +134,38 @@ def _find(found: Tars, number: int, path: Path, label_name: str) -> None:
         found.labels.append(labels.get(key))
 
 
+class _Headers(io.RawIOBase):
+    """A file as tarfile reads headers from it, which takes whatever size a long name, or a table of holes, states."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.left = file, HEADERS
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As the file does."""
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As the file does."""
+        return self.file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """Bytes, while there are not too many `left` to be read for this member."""
+        self.left -= size
+        if size < 0 or self.left < 0:
+            raise tarfile.ReadError("headers too large")
+        return self.file.read(size)
+
+
 def _members(path: Path) -> Iterator[tarfile.TarInfo]:
     """Headers of all members, none of which is kept by the archive."""
     before = -1
-    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+    with path.open("rb") as file, tarfile.open(fileobj=(headers := _Headers(file)), mode="r:") as archive:
         while (member := archive.next()) is not None:
             if member.offset <= before:  # a negative size would lead back without end
                 raise tarfile.ReadError("members lead back")
             before = member.offset
             archive.members = []  # type: ignore[attr-defined]
+            headers.left = HEADERS
             yield member
         file.seek(archive.offset)
         if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile stops at what is no header as it does at the end

@@ -112,7 +112,8 @@ def as_number(word: str) -> float | None:
     if "_" in word:  # Python's way to write a million, and nobody else's
         return None
     try:
-        return float(word)
+        number = float(word)
+        return None if isnan(number) else number  # Nan is a name
     except ValueError:
         return None
     except OverflowError:

@@ -58,7 +58,7 @@ def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
     seen = values[~np.isnan(values)]
     if not np.ptp(seen):
         raise LeftOutError(f"it is constant ({seen[0]:g})")
-    whole = all(cells.words[place].isdecimal() for place in known) and seen.max() <= LARGEST
+    whole = bool((seen == np.round(seen)).all()) and seen.min() >= 0 and seen.max() <= LARGEST
     if not whole:
         return as_field(cells, "real")
     different = len(np.unique(seen))
@@ -97,7 +97,7 @@ def as_field(cells: Cells, kind: str) -> tuple[Field, np.ndarray]:
 
 def _classes(cells: Cells, kind: str) -> tuple[str, ...]:
     """The words of a column as classes: numbers in their order, words in that of the alphabet."""
-    words = [cells.words[place] for place in cells.known]
+    words = _apart([cells.words[place] for place in cells.known])
     if len(words) > MOST_ASKED:
         raise DataError(
             f"{cells.source}: column {cells.name!r} has {len(words):,} different values; classes are at most 1,000"
@@ -110,6 +110,15 @@ def _classes(cells: Cells, kind: str) -> tuple[str, ...]:
             "write their places as numbers, or take it as categorical"
         )
     return tuple(sorted(words))
+
+
+def _apart(words: Sequence[str]) -> list[str]:
+    """Of the words that are one number, as 1 and 1.0 are, the shortest; and all others."""
+    shortest: dict[float | str, str] = {}
+    for word in sorted(words, key=lambda word: (len(word), word)):
+        number = as_number(word)
+        shortest.setdefault(word if number is None else number, word)
+    return list(shortest.values())
 
 
 def coded(cells: Cells, field: Field) -> np.ndarray:

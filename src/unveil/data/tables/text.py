@@ -102,15 +102,16 @@ def check_names(path: Path, names: list[str], skip: Collection[str]) -> list[str
         raise DataError(f"{path} has no names in its first line; give a header, and rows below it")
     if all(as_number(name) is not None for name in names):
         raise DataError(f"{path} has no header: its first line begins with {shown(names[0])}; name the columns there")
+    first: dict[str, int] = {}
     for place, name in enumerate(names):
         if not name:
             raise DataError(
                 f"{path}: column {place + 1} has no name; name it, or leave it out, as an index need not be there"
             )
-        if name in names[:place]:
-            before = names.index(name) + 1
-            raise DataError(f"{path}: columns {before} and {place + 1} are both named {shown(name)}; name each differently")
+        if (before := first.setdefault(name, place)) < place:
+            both = f"columns {before + 1} and {place + 1} are both named {shown(name)}"
+            raise DataError(f"{path}: {both}; name each differently")
     for name in skip:
-        if name not in names:
+        if name not in first:
             raise unknown(f"column of {path}", name, names, DataError)
     return names
