@@ -38,8 +38,8 @@ def sample(arguments: list[str]) -> int:
     needed, free = NUMBER * max(given.n, 0) * prod(space.shape), free_memory()
     if free is not None and needed > free:
         raise SettingError(
-            f"{given.n:,} samples of shape {space.shape} need {gigabytes(needed)} of memory, and {gigabytes(free)} are free; "
-            "ask for fewer at a time, each with a --seed of its own"
+            f"{given.n:,} samples of shape {space.shape} need {gigabytes(needed)} of memory, and {gigabytes(free)} are "
+            "free; ask for fewer at a time, each with a --seed of its own"
         )
     if kind != ".npy" and not table and not space.is_image:
         raise SettingError(f"samples of shape {space.shape} are no images; write them with --out samples.npy")
