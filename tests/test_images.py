@@ -290,3 +290,16 @@ def test_a_folder_is_brought_to_the_shape_of_any_run_of_images(folder, tmp_path)
     assert refused.returncode == 2
     assert "reads x of shape (1, 8, 8), and" in refused.stderr
     assert "tensor" not in refused.stderr
+
+
+def test_one_image_or_shard_is_refused_with_its_folder(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    for name in ("photo.PNG", "s.tar"):
+        (tmp_path / name).write_bytes(b"x")
+    for name, cells in {"a.parquet": [b"x"], "b.parquet": [{"bytes": b"x", "path": "y"}]}.items():
+        parquet.write_table(pyarrow.table({"image": cells}), tmp_path / name)
+    for path in tmp_path.iterdir():
+        with pytest.raises(DataError, match=f"give the folder that it lies in, {tmp_path}"):
+            unveil.load(path)

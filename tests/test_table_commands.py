@@ -273,3 +273,23 @@ def test_all_splits_can_be_scored_and_a_rate_in_a_message_is_one_that_is_taken(t
     rate = error.partition("--fpr ")[2].split()[0]
     assert "300 rows in all.csv" in said(["score", "run", "--split", "all", "--fpr", rate, "--out", "all.csv"], capsys)
     assert {row["split"] for row in read(trained / "all.csv")} == {"train", "validation", "test"}
+
+
+def test_inspect_s_next_line_repeats_what_was_asked_for(room, capsys, monkeypatch):
+    monkeypatch.chdir(room)
+    asked = ["people.csv", "--label", "sex", "--columns", "kids=real", "age=positive", "--test", "0.2", "--drop", "a b"]
+    (room / "people b.csv").write_text((room / "people.csv").read_text().replace("id,age", "a b,age"))
+    out = said(["inspect", "--out", "x.png", "people b.csv", *asked[1:]], capsys)
+    line = "train 'people b.csv' --label sex --columns kids=real age=positive --test 0.2 --drop 'a b'"
+    assert out.splitlines()[-1].endswith(f" {line}")
+
+
+def test_runs_and_reports_are_printed_as_a_person_reads_them(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    run = unveil.open("run")
+    assert str(run).startswith("Run(path='run', recipe='table', data=")
+    assert str(run).endswith("people.csv', status='finished')")
+    report = run.evaluate(samples=5)
+    out = said(["evaluate", "run", "--samples", 5], capsys)
+    assert str(report).splitlines()[1:-1] == out.splitlines()[1:-2]
+    assert "nats (n = 30)" in str(report)

@@ -57,6 +57,11 @@ class Run:
     path: Path | None = None
     data: Dataset | None = None
 
+    def __repr__(self) -> str:
+        said = {name: self.manifest.get(name) for name in ("recipe", "status")}
+        data = self.manifest.get("data", {}).get("name")
+        return f"Run(path={str(self.path)!r}, recipe={said['recipe']!r}, data={data!r}, status={said['status']!r})"
+
     def load_data(self, data_dir: str | Path | None = None) -> Dataset:
         """The data that it was trained on, loaded anew if need be.
 

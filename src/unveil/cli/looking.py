@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
@@ -42,8 +43,16 @@ def inspect(arguments: list[str]) -> int:
         print(f"bad: {path}: {reason}")
     if data.space.is_image:
         _draw(data, given)
-    print(f"next: {command()} train {given.data}")
+    print(f"next: {command()} train {shlex.join(_without_out(arguments))}")
     return 0
+
+
+def _without_out(arguments: list[str]) -> list[str]:
+    """What was typed, but for the sheet's name, which is no option of `unveil train`'s."""
+    before = ["", *arguments]
+    return [
+        one for one, last in zip(arguments, before, strict=False) if last != "--out" and one.partition("=")[0] != "--out"
+    ]
 
 
 def _table(data: Dataset) -> list[tuple[str, str]]:

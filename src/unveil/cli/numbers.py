@@ -62,24 +62,12 @@ def compare(arguments: list[str]) -> int:
 
 def show(found: Report) -> None:
     """The figures, each with what it is, and what they suggest."""
-    nats = found.nats
-    print(f"{nats.data}, {nats.split} split, {nats.measure} x, seed {nats.seed}, {nats.precision}")
-    lines("", nats.table(), nats.advice())
-    for name, section in found.sections.items():
-        lines(name, section.table(), section.advice())
-    lines("", [], found.advice())
-    for name, why in found.refused.items():
-        print(f"{name}: none, since {why}")
-    reached = "" if nats.matrix_share is None else f", {nats.matrix_share:.0%} of the machine's float32 matrix rate"
-    print(f"the nats took {nats.seconds:.1f} s on {nats.threads} threads{reached}")
+    print(found)
 
 
 def lines(title: str, table: list[tuple[str, str]], advice: list[str]) -> None:
     """A table under its title, and what it suggests."""
-    if title:
-        print(f"\n{title}")
-    width = max([28, *(len(name) + 2 for name, _ in table)])
-    for name, figure in table:
-        print(f"{name:{width}}{figure}")
-    for sentence in advice:
-        print(f"-> {sentence}")
+    from unveil.evaluation.telling import told
+
+    for line in told(title, table, advice):
+        print(line)

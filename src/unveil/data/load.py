@@ -19,6 +19,7 @@ from unveil.data.held import Held
 from unveil.data.hugging import from_hugging, holds_hugging, is_hugging
 from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
+from unveil.data.images.scan import ENDINGS
 from unveil.data.items import from_items
 from unveil.data.pick import Pick
 from unveil.data.shards import from_shards, holds_shards
@@ -105,6 +106,8 @@ def load(
         return replace(tables.from_table(path, measure, tables.How(**options)), name=str(path.absolute()), loadable=True)
     if path.is_dir():
         return replace(_folder(path, measure, options), name=str(path.absolute()), loadable=True)
+    if path.is_file() and (what := _part(path)) is not None:
+        raise DataError(f"{source} is one {what}; give the folder that it lies in, {path.parent}")
     if path.suffix in (".npy", ".npz") or path.is_file():
         return replace(from_file(path, measure, **options), name=str(path.absolute()), loadable=True)
     if len(path.parts) > 1 or path.suffix:
@@ -182,6 +185,14 @@ def _called(source: Any) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
     return "datasets" if is_hugging(source) or _items(source) else "arrays"
+
+
+def _part(path: Path) -> str | None:
+    """What a file is of which a folder is read; None for any other."""
+    name = path.name.lower()
+    if name.endswith(ENDINGS):
+        return "image"
+    return "shard" if name.endswith((".tar", ".tar.gz", ".tgz")) else None
 
 
 def _is_table(path: Path) -> bool:

@@ -19,6 +19,7 @@ from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.nats import FEW, Nats, evaluate
 from unveil.evaluation.likelihood.quadrature import Quadrature
 from unveil.evaluation.sections import SECTIONS, Section, Subject
+from unveil.evaluation.telling import told
 from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
 
@@ -90,6 +91,18 @@ class Report:
         if not isinstance(exact, Quadrature) or exact.fingerprint != self.nats.fingerprint:
             return self.nats.values
         return {**self.nats.values, "quadrature": exact.values}
+
+    def __str__(self) -> str:
+        """What `unveil evaluate` prints."""
+        nats = self.nats
+        text = [f"{nats.data}, {nats.split} split, {nats.measure} x, seed {nats.seed}, {nats.precision}"]
+        text += told("", nats.table(), nats.advice())
+        for name, section in self.sections.items():
+            text += told(name, section.table(), section.advice())
+        text += told("", [], self.advice())
+        text += [f"{name}: none, since {why}" for name, why in self.refused.items()]
+        reached = "" if nats.matrix_share is None else f", {nats.matrix_share:.0%} of the machine's float32 matrix rate"
+        return "\n".join([*text, f"the nats took {nats.seconds:.1f} s on {nats.threads} threads{reached}"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for report.json."""

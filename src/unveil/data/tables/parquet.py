@@ -35,7 +35,10 @@ def read_parquet(path: Path, skip: Collection[str] = (), only: Collection[str] |
     wanted = [name for name in names if name not in skip and (only is None or name in only)]
     for name in wanted:
         if (what := _refused(pyarrow, schema.field(name).type)) is not None:
-            raise DataError(f"{path}: column {name!r} holds {what}; give --drop {name}, or write it as numbers or words")
+            way = f"give --drop {name}, or write it as numbers or words"
+            if _images(pyarrow, schema.field(name).type):
+                way = f"if these are images, give the folder that it lies in, {path.parent}; else --drop {name}"
+            raise DataError(f"{path}: column {name!r} holds {what}; {way}")
     try:
         table = parquet.read_table(path, columns=wanted)
         columns = [_column(str(path), name, table.column(name)) for name in wanted]
@@ -44,6 +47,13 @@ def read_parquet(path: Path, skip: Collection[str] = (), only: Collection[str] |
     if wanted and not len(columns[0]):
         raise DataError(f"{path} has no rows; give at least one")
     return columns
+
+
+def _images(pyarrow: Any, kind: pyarrow.DataType) -> bool:
+    """Whether a column holds files: bytes, or a struct with some, as shards have them."""
+    types = pyarrow.types
+    kinds = [field.type for field in kind] if types.is_struct(kind) else [kind]
+    return any(types.is_binary(one) or types.is_large_binary(one) for one in kinds)
 
 
 def _refused(pyarrow: Any, kind: pyarrow.DataType) -> str | None:
