@@ -109,7 +109,7 @@ def test_sparse_and_compressed_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe", b'{"label": [1]}', b'{"label": 1e99}', b'{"label": true}', b"[" * 60_000, b'"x"', b"{}", b"null"],
+    [b"", b"\xff\xfe", b'{"label": [1]}', b'{"label": 1e99}', b'{"label": NaN}', b"[" * 60_000, b'"x"', b"{}", b"null"],
 )
 def test_labels_in_json_that_are_none(tmp_path, content):
     found = load_with(tmp_path / "x", ("003.json", content, {}))
@@ -117,9 +117,26 @@ def test_labels_in_json_that_are_none(tmp_path, content):
 
 
 def test_labels_that_are_no_classes():
-    wrong = ["", " ", "a\nb", "x" * 101, 2**40, -(2**40), str(2**40), "9" * 5_000, 1.5, True, None, [1], "\x00", "--1"]
+    wrong = [
+        "",
+        " ",
+        "a\nb",
+        "x" * 101,
+        2**40,
+        -(2**40),
+        str(2**40),
+        "9" * 5_000,
+        1.5,
+        float("nan"),
+        2.0**40,
+        None,
+        [1],
+        "\x00",
+        "--1",
+    ]
     assert [one for one in wrong if labels.as_label(one) is not None] == ["--1"]
-    assert [labels.as_label(one) for one in (" 7 ", "-1", 3, "cat")] == [7, -1, 3, "cat"]
+    right = {" 7 ": 7, "-1": -1, 3: 3, "cat": "cat", True: 1, 2.0: 2}
+    assert {one: labels.as_label(one) for one in right} == right
 
 
 def test_links_to_shards_are_followed_once_and_pipes_are_not_opened(tmp_path):

@@ -44,6 +44,7 @@ class Parquets:
         shard: (N,) which file each image is in, `group` which block, and `row` where in it.
         labels: what each image's label is; None where it has none.
         names: of the classes, where the files name them.
+        told: whether a file has a column of labels, readable or not.
         bad: files that are damaged, each with the reason.
     """
 
@@ -57,6 +58,7 @@ class Parquets:
     row: array = field(default_factory=lambda: array("q"))
     labels: list[Label | None] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    told: bool = False
     bad: dict[str, str] = field(default_factory=dict)
     others: int = 0
 
@@ -139,6 +141,7 @@ def _find(found: Parquets, number: int, path: Path, pick: Pick) -> None:
         columns = {name: schema.field(name).type for name in schema.names}
         image, label = pick.image(columns, str(path)), pick.label(columns, str(path))
         found.column[number] = _bytes_of(image, columns[image], path)
+        found.told |= label is not None
         found.names = found.names or class_names(schema.metadata or {}, label)
         for group in range(file.num_row_groups):
             # as the file says; to ask what each column has ends the process where the file is damaged
