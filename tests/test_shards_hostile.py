@@ -12,7 +12,7 @@ import pytest
 from helpers.shards import add, encoded, pixels, write_parquet, write_tar
 
 import unveil
-from unveil.data.shards import labels, tar
+from unveil.data.shards import labels, parquet, tar
 from unveil.errors import DataError
 
 MUTATIONS = int(os.environ.get("UNVEIL_MUTATIONS", "1000")) // 10
@@ -215,3 +215,17 @@ def test_headers_that_state_a_great_size_are_not_read(tmp_path, kind):
     tracemalloc.stop()
     assert len(found.whole()) == 10
     assert "is damaged; what lies before the damage is read" in dict(found.bad)["a.tar"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "records"])
+def test_what_a_row_group_repeats_is_held_once(tmp_path, kind):
+    import pyarrow
+    import pyarrow.parquet
+
+    cells = [bytes(2**18)] * 100
+    column = pyarrow.array(cells, pyarrow.binary() if kind == "records" else getattr(pyarrow, kind)())
+    column = pyarrow.StructArray.from_arrays([column], ["bytes"]) if kind == "records" else column
+    pyarrow.parquet.write_table(pyarrow.table({"x": column}), tmp_path / "a.parquet")
+    found = parquet._images(tmp_path / "a.parquet", 0, ("x", kind == "records"))
+    assert found[99].as_py() == cells[0]
+    assert found.nbytes < 2**20
