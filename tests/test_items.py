@@ -184,3 +184,11 @@ def test_training_takes_a_dataset_as_it_is(tmp_path):
     run = unveil.train(TensorDataset(images(), labels()), epochs=1, batch_size=8, latent=2, out=tmp_path / "run")
     assert run.manifest["data"]["name"] == "TensorDataset"
     assert not run.manifest["data"]["loadable"]
+
+
+def test_splits_are_named_once_and_one_is_train():
+    one = TensorDataset(images())
+    with pytest.raises(DataError, match="two splits for validation, train, val, valid; give one"):
+        unveil.load({"train": one, "val": one, "valid": one})
+    with pytest.raises(DataError, match="the splits are test, and none is train; name one 'train'"):
+        unveil.load({"test": one})

@@ -265,3 +265,16 @@ def test_memory_is_flat_over_many_epochs(tmp_path, share):
     """
     found = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     assert int(found.stdout) < 4_000  # KB
+
+
+@pytest.mark.parametrize("kind", [bool, float])
+def test_labels_of_parquet_files_are_truth_values_and_whole_floats_too(tmp_path, kind):
+    write_parquet(tmp_path / "a.parquet", pixels(40), [kind(place % 2) for place in range(40)])
+    assert unveil.load(tmp_path).whole().labels.tolist() == [place % 2 for place in range(40)]
+
+
+def test_that_no_label_can_be_read_is_said(tmp_path):
+    write_parquet(tmp_path / "a.parquet", pixels(40), [0.5] * 40)
+    found = unveil.load(tmp_path)
+    assert found.train.labels is None
+    assert "40 of 40 images have no label, so none are taken" in found.notes

@@ -12,7 +12,7 @@ import pytest
 from helpers.shards import add, encoded, pixels, write_parquet, write_tar
 
 import unveil
-from unveil.data.shards import labels, tar
+from unveil.data.shards import labels, parquet, tar
 from unveil.errors import DataError
 
 MUTATIONS = int(os.environ.get("UNVEIL_MUTATIONS", "1000")) // 10
@@ -109,7 +109,7 @@ def test_sparse_and_compressed_files_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe", b'{"label": [1]}', b'{"label": 1e99}', b'{"label": true}', b"[" * 60_000, b'"x"', b"{}", b"null"],
+    [b"", b"\xff\xfe", b'{"label": [1]}', b'{"label": 1e99}', b'{"label": NaN}', b"[" * 60_000, b'"x"', b"{}", b"null"],
 )
 def test_labels_in_json_that_are_none(tmp_path, content):
     found = load_with(tmp_path / "x", ("003.json", content, {}))
@@ -117,9 +117,26 @@ def test_labels_in_json_that_are_none(tmp_path, content):
 
 
 def test_labels_that_are_no_classes():
-    wrong = ["", " ", "a\nb", "x" * 101, 2**40, -(2**40), str(2**40), "9" * 5_000, 1.5, True, None, [1], "\x00", "--1"]
+    wrong = [
+        "",
+        " ",
+        "a\nb",
+        "x" * 101,
+        2**40,
+        -(2**40),
+        str(2**40),
+        "9" * 5_000,
+        1.5,
+        float("nan"),
+        2.0**40,
+        None,
+        [1],
+        "\x00",
+        "--1",
+    ]
     assert [one for one in wrong if labels.as_label(one) is not None] == ["--1"]
-    assert [labels.as_label(one) for one in (" 7 ", "-1", 3, "cat")] == [7, -1, 3, "cat"]
+    right = {" 7 ": 7, "-1": -1, 3: 3, "cat": "cat", True: 1, 2.0: 2}
+    assert {one: labels.as_label(one) for one in right} == right
 
 
 def test_links_to_shards_are_followed_once_and_pipes_are_not_opened(tmp_path):
@@ -198,3 +215,17 @@ def test_headers_that_state_a_great_size_are_not_read(tmp_path, kind):
     tracemalloc.stop()
     assert len(found.whole()) == 10
     assert "is damaged; what lies before the damage is read" in dict(found.bad)["a.tar"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "records"])
+def test_what_a_row_group_repeats_is_held_once(tmp_path, kind):
+    import pyarrow
+    import pyarrow.parquet
+
+    cells = [bytes(2**18)] * 100
+    column = pyarrow.array(cells, pyarrow.binary() if kind == "records" else getattr(pyarrow, kind)())
+    column = pyarrow.StructArray.from_arrays([column], ["bytes"]) if kind == "records" else column
+    pyarrow.parquet.write_table(pyarrow.table({"x": column}), tmp_path / "a.parquet")
+    found = parquet._images(tmp_path / "a.parquet", 0, ("x", kind == "records"))
+    assert found[99].as_py() == cells[0]
+    assert found.nbytes < 2**20

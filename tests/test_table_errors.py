@@ -231,3 +231,11 @@ def test_names_are_compared_about_once_each(tmp_path):
     assert Name.compared < 10_000
     with pytest.raises(DataError, match="columns 1 and 2001 are both named"):
         check_names(tmp_path, [*names, Name("name 0")], ())
+
+
+def test_a_small_file_with_many_rows_is_refused_where_memory_has_no_room(tmp_path, monkeypatch):
+    path = parquet(tmp_path, a=["x" * 1_000, "y"] * 50_000)
+    assert path.stat().st_size < 2**18
+    monkeypatch.setattr("unveil.hardware.free_memory", lambda: 2**23)
+    with pytest.raises(DataError, match="more than memory has room for; give some of them"):
+        unveil.load(path)

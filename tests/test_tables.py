@@ -218,3 +218,11 @@ def test_a_number_is_one_class_however_it_is_written_and_nan_a_name_that_somebod
         Field("name", "categorical:2", ("Ann", "Nan")),
     )
     assert rows(data)[:3, [0, 2]].nan_to_num(-1).tolist() == [[0, 1], [0, 0], [1, -1]]
+
+
+def test_classes_that_look_like_numbers_are_apart_where_they_are_codes(tmp_path):
+    words = ("1", "1.0", "007", "7", "12345678901234567890", "12345678901234567891")
+    lines = (f"{i / 7:.3f},{words[i % 6]}\n" for i in range(60))
+    (tmp_path / "a.csv").write_text("x,code\n" + "".join(lines))
+    found = unveil.load(tmp_path / "a.csv", columns={"code": "categorical"})
+    assert found.columns[1].words == ("1", "007", "7", "12345678901234567890", "12345678901234567891")

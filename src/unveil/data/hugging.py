@@ -25,7 +25,7 @@ from unveil.data.images.encoded import stored
 from unveil.data.images.how import USUAL, How, classes_said, notes
 from unveil.data.images.reading import reading_of_images
 from unveil.data.images.survey import survey
-from unveil.data.items import from_items, split_name
+from unveil.data.items import by_split, from_items
 from unveil.data.pick import ANY, Pick
 from unveil.data.shards.labels import Label, as_label, numbered
 from unveil.data.shards.parquet import class_names, needs_pyarrow
@@ -102,7 +102,9 @@ def from_hugging(source: Any, measure: Measure | None = None, how: How = USUAL, 
     shelf = Shelf(tables, image)
     seen = survey(shelf, how, name, {}, keep=True)
     marks = [mark for table in tables.values() for mark in _marks(table, label)]
-    classes, labels, said = numbered([marks[place] for place in seen.kept.tolist()], first.names(label) if label else ())
+    classes, labels, said = numbered(
+        [marks[place] for place in seen.kept.tolist()], first.names(label) if label else (), label is not None
+    )
     reading = reading_of_images(seen.frame.channels, seen.near, measure, name)
     values = stored(shelf, seen, name)
     whole = Split("all", values, labels, torch.arange(len(values)), reading)
@@ -201,7 +203,7 @@ class _Rows(Items):
 def _numbers(name: str, tables: Mapping[str, Table], image: str, label: str | None, measure: Measure | None) -> Dataset:
     """Rows whose x are lists of numbers."""
     marks = [mark for table in tables.values() for mark in _marks(table, label)]
-    classes, labels, said = numbered(marks, next(iter(tables.values())).names(label) if label else ())
+    classes, labels, said = numbered(marks, next(iter(tables.values())).names(label) if label else (), label is not None)
     parts = [None] * len(tables) if labels is None else labels.split([table.count for table in tables.values()])
     rows = {split: _Rows(table, image, part) for (split, table), part in zip(tables.items(), parts, strict=True)}
     found = from_items(rows.get("", rows), measure)
@@ -211,8 +213,9 @@ def _numbers(name: str, tables: Mapping[str, Table], image: str, label: str | No
 
 def _given(source: Any) -> dict[str, Table]:
     """The splits of what a person handed over."""
-    several = source if isinstance(source, Mapping) else {"": source}
-    return {split_name(name) if name else "": _in_memory(one, name) for name, one in several.items()}
+    if not isinstance(source, Mapping):
+        return {"": _in_memory(source, "")}
+    return by_split({name: _in_memory(one, name) for name, one in source.items()})
 
 
 def _in_memory(dataset: Any, name: str) -> Table:
@@ -239,7 +242,7 @@ def _saved(folder: Path) -> dict[str, Table]:
     names = _note(folder / "dataset_dict.json").get("splits")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise DataError(f"{folder / 'dataset_dict.json'} names no splits; write the folder anew by save_to_disk")
-    return {split_name(name): _mapped(folder / _plain(name, folder)) for name in names}
+    return {split: _mapped(folder / _plain(name, folder)) for split, name in by_split({one: one for one in names}).items()}
 
 
 def _mapped(folder: Path) -> Table:

@@ -55,7 +55,7 @@ def from_items(
     """
     if isinstance(source, DataLoader):
         raise DataError("a DataLoader makes batches in an order of its own; give its dataset: loader.dataset")
-    named = {split_name(name): one for name, one in source.items()} if isinstance(source, Mapping) else {"": source}
+    named = by_split(source) if isinstance(source, Mapping) else {"": source}
     if rows is not None and rows < 1:
         raise DataError(f"{rows} rows cannot be taken; give at least 1")
     read, given = _Read(), {}
@@ -80,6 +80,22 @@ def split_name(name: str) -> str:
     if str(name).lower() not in GIVEN:
         raise unknown("split", str(name), GIVEN, DataError)
     return GIVEN[str(name).lower()]
+
+
+def by_split(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given by names of splits, by the splits that these stand for.
+
+    Raises:
+        DataError: two names that stand for one split, or none for train.
+    """
+    named: dict[str, Any] = {}
+    for name, one in source.items():
+        if (split := split_name(name)) in named:
+            raise DataError(f"there are two splits for {split}, {', '.join(map(str, source))}; give one")
+        named[split] = one
+    if "train" not in named:
+        raise DataError(f"the splits are {', '.join(named) or 'none'}, and none is train; name one 'train'")
+    return named
 
 
 def _each(items: Items, rows: int | None) -> Iterator[tuple[int, Any]]:

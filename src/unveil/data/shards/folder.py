@@ -62,7 +62,7 @@ def from_shards(root: Path, measure: Measure | None = None, how: How = USUAL, pi
         shelf = parquets(root, found.files, pick)
     known = {**{str(path): reason for path, reason in found.bad}, **shelf.bad}
     seen = survey(shelf, how, str(root), known, keep=False)
-    names, labels, said = numbered([shelf.labels[place] for place in seen.kept.tolist()], shelf.names)
+    names, labels, said = numbered([shelf.labels[place] for place in seen.kept.tolist()], shelf.names, shelf.told)
     reading = reading_of_images(seen.frame.channels, seen.near, measure, str(root))
     source = Encoded(shelf, seen, str(root), by_hash=True)
     rows = torch.arange(len(seen.kept))

@@ -17,7 +17,7 @@ LONGEST = 100
 
 
 def as_label(value: Any) -> Label | None:
-    """A label from a file's number or text; None where it is neither a whole number nor a short name."""
+    """A label from a file's number, truth value or text; None where it is neither a whole number nor a short name."""
     if isinstance(value, str):
         value = value.strip()
         if not 0 < len(value) <= LONGEST or not value.isprintable():
@@ -25,15 +25,17 @@ def as_label(value: Any) -> Label | None:
         if not value.removeprefix("-").isdecimal():
             return value
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and -MOST < value < MOST:
-        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and -MOST < value < MOST:
+        return int(value)
     return None
 
 
 Numbered: TypeAlias = tuple[tuple[str, ...], Tensor | None, str | None]
 
 
-def numbered(labels: Sequence[Label | None], names: Sequence[str] = ()) -> Numbered:
+def numbered(labels: Sequence[Label | None], names: Sequence[str] = (), told: bool = False) -> Numbered:
     """Names of classes, (N,) int64 labels, and what is to be said of them.
 
     Where labels are names, the classes are numbered in the order of those. None are taken where an example has none.
@@ -41,11 +43,12 @@ def numbered(labels: Sequence[Label | None], names: Sequence[str] = ()) -> Numbe
     Args:
         labels: of each example.
         names: of the classes, where labels are numbers and the source has names for them.
+        told: whether the source has something that is called a label.
     """
     missing = sum(label is None for label in labels)
     if missing:
         said = f"{missing:,} of {len(labels):,} images have no label, so none are taken"
-        return (), None, said if missing < len(labels) else None
+        return (), None, said if missing < len(labels) or told else None
     if all(isinstance(label, int) for label in labels):
         return tuple(names), torch.tensor(labels, dtype=torch.int64), None
     found = sorted({str(label) for label in labels})

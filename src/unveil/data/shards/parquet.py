@@ -44,6 +44,7 @@ class Parquets:
         shard: (N,) which file each image is in, `group` which block, and `row` where in it.
         labels: what each image's label is; None where it has none.
         names: of the classes, where the files name them.
+        told: whether a file has a column of labels, readable or not.
         bad: files that are damaged, each with the reason.
     """
 
@@ -57,6 +58,7 @@ class Parquets:
     row: array = field(default_factory=lambda: array("q"))
     labels: list[Label | None] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    told: bool = False
     bad: dict[str, str] = field(default_factory=dict)
     others: int = 0
 
@@ -125,6 +127,8 @@ def parquets(root: Path, paths: Sequence[Path], pick: Pick = ANY) -> Parquets:
             _find(found, number, path, pick)
         except DataError:
             raise
+        except MemoryError:
+            raise DataError(f"{root / path} has labels that memory has no room for; write smaller row groups") from None
         except Exception:  # pyarrow raises a dozen foreign types for damaged files
             found.bad[str(path)] = "it is no Parquet file, or is damaged; what lies before the damage is read"
     return found
@@ -139,6 +143,7 @@ def _find(found: Parquets, number: int, path: Path, pick: Pick) -> None:
         columns = {name: schema.field(name).type for name in schema.names}
         image, label = pick.image(columns, str(path)), pick.label(columns, str(path))
         found.column[number] = _bytes_of(image, columns[image], path)
+        found.told |= label is not None
         found.names = found.names or class_names(schema.metadata or {}, label)
         for group in range(file.num_row_groups):
             # as the file says; to ask what each column has ends the process where the file is damaged
@@ -188,13 +193,16 @@ def _images(path: Path, group: int, column: tuple[str, bool]) -> Any:
     import pyarrow.parquet
 
     name, records = column
+    where = f"{name}.bytes" if records else name
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            table = file.read_row_group(group, columns=[f"{name}.bytes" if records else name], use_threads=False)
+        # as a dictionary: one image that a small file repeats a thousand times is held once
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=[where]) as file:
+            found = file.read_row_group(group, columns=[where], use_threads=False).column(0)
+        return (pyarrow.compute.struct_field(found, "bytes") if records else found).combine_chunks()
+    except MemoryError:
+        raise DataError(f"{path} has a row group {group} that memory has no room for; write smaller ones") from None
     except Exception:
         raise BadImageError(path, f"its row group {group} cannot be read") from None
-    found = table.column(0).combine_chunks()
-    return pyarrow.compute.struct_field(found, "bytes") if records else found
 
 
 def class_names(metadata: Mapping[bytes, bytes], label: str | None) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class Tars:
         bad: members that are left out, and files that are damaged, each with the reason.
         others: how many members have names of other kinds.
         names: of the classes; none, as labels are numbers or names themselves.
+        told: whether there are labels where none can be read: not here, where those that cannot are bad.
     """
 
     root: Path
@@ -56,6 +57,7 @@ class Tars:
     bad: dict[str, str] = field(default_factory=dict)
     others: int = 0
     names: tuple[str, ...] = ()
+    told: bool = False
 
     def __len__(self) -> int:
         return len(self.shard)

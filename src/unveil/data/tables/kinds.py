@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from unveil.errors import DataError, unknown
 
 KINDS = ("real", "positive", "count", "ordinal", "categorical")
 """What a person may say of a column."""
+CODE = re.compile(r"[-+]?0\d")
+"""How codes begin that look like numbers."""
 MOST_CLASSES = 100
 """Of a column of words: one with more of them names its rows, or is a text."""
 MOST_ASKED = 1_000
@@ -114,11 +118,20 @@ def _classes(cells: Cells, kind: str) -> tuple[str, ...]:
 
 def _apart(words: Sequence[str]) -> list[str]:
     """Of the words that are one number, as 1 and 1.0 are, the shortest; and all others."""
-    shortest: dict[float | str, str] = {}
+    shortest: dict[Decimal | str, str] = {}
     for word in sorted(words, key=lambda word: (len(word), word)):
-        number = as_number(word)
-        shortest.setdefault(word if number is None else number, word)
+        shortest.setdefault(_meant(word), word)
     return list(shortest.values())
+
+
+def _meant(word: str) -> Decimal | str:
+    """The number that a class is written as, exactly; the word itself where it is none, or one like 007, which is a code."""
+    if as_number(word) is None or CODE.match(word):
+        return word
+    try:
+        return Decimal(word)
+    except InvalidOperation:
+        return word
 
 
 def coded(cells: Cells, field: Field) -> np.ndarray:
@@ -146,12 +159,11 @@ def coded(cells: Cells, field: Field) -> np.ndarray:
 def _numbered(cells: Cells, field: Field) -> np.ndarray:
     number = {word: float(place) for place, word in enumerate(field.words)}
     # a program that writes 1 as 1.0 means the same class
-    alike = {as_number(word): place for word, place in number.items()}
-    alike.pop(None, None)
+    alike = {_meant(word): place for word, place in number.items()}
     found = np.full(len(cells.words), np.nan)
     for place in cells.known:
         word = cells.words[place]
-        code = number.get(word, alike.get(cells.numbers[place]))
+        code = number.get(word, alike.get(_meant(word)))
         if code is None:
             listed = ", ".join(field.words[:8]) + (", ..." if len(field.words) > 8 else "")
             raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,15 @@ import numpy as np
 from unveil.data.tables.cells import Cells
 from unveil.data.tables.text import check_names
 from unveil.errors import DataError
+from unveil.hardware import exceeds, gigabytes
 
 if TYPE_CHECKING:
     import pyarrow
+
+ROOM = 0.5
+"""Share of the memory that the rows of a table may fill."""
+CODE, NUMBER = 8, 64
+"""Bytes of a row in each column, and of those in the column that is being read, which are Python's."""
 
 
 def read_parquet(path: Path, skip: Collection[str] = (), only: Collection[str] | None = None) -> list[Cells]:
@@ -40,8 +46,15 @@ def read_parquet(path: Path, skip: Collection[str] = (), only: Collection[str] |
                 way = f"if these are images, give the folder that it lies in, {path.parent}; else --drop {name}"
             raise DataError(f"{path}: column {name!r} holds {what}; {way}")
     try:
-        table = parquet.read_table(path, columns=wanted)
+        text = [name for name in wanted if not _fixed(pyarrow, schema.field(name).type)]
+        if exceeds(needed := _needed(path, len(wanted)), ROOM):
+            raise DataError(f"{path} has rows of {gigabytes(needed)}, more than memory has room for; give some of them")
+        table = parquet.read_table(path, columns=wanted, read_dictionary=text)
         columns = [_column(str(path), name, table.column(name)) for name in wanted]
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError(f"{path} has more in it than memory has room for; give some of its rows") from None
     except Exception:
         raise DataError(f"{path} is damaged: not all of its columns can be read; write it anew") from None
     if wanted and not len(columns[0]):
@@ -54,6 +67,19 @@ def _images(pyarrow: Any, kind: pyarrow.DataType) -> bool:
     types = pyarrow.types
     kinds = [field.type for field in kind] if types.is_struct(kind) else [kind]
     return any(types.is_binary(one) or types.is_large_binary(one) for one in kinds)
+
+
+def _needed(path: Path, columns: int) -> int:
+    """Bytes that the rows take while they are read, however few a file needs to say that all are alike."""
+    from pyarrow import parquet
+
+    return int(parquet.read_metadata(path).num_rows) * (CODE * columns + NUMBER)
+
+
+def _fixed(pyarrow: Any, kind: pyarrow.DataType) -> bool:
+    """Whether all cells of a type take the same room; others are read as a dictionary, which holds each once."""
+    types = pyarrow.types
+    return bool(types.is_primitive(kind) or types.is_decimal(kind) or types.is_null(kind) or types.is_dictionary(kind))
 
 
 def _refused(pyarrow: Any, kind: pyarrow.DataType) -> str | None:
@@ -73,11 +99,21 @@ def _refused(pyarrow: Any, kind: pyarrow.DataType) -> str | None:
 def _column(path: str, name: str, column: pyarrow.ChunkedArray) -> Cells:
     """Its values as a CSV file would have them."""
     known: dict[Any, int] = {}
-    codes = np.array([known.setdefault(value, len(known)) for value in column.to_pylist()], np.int64)
+    codes = np.array([known.setdefault(value, len(known)) for part in column.chunks for value in _cells(part)], np.int64)
     index: dict[str, int] = {}
     places = [index.setdefault(as_text(value), len(index)) for value in known]
     codes = np.array(places, np.int64)[codes] if places else codes
     return Cells(path, name, list(index), codes, np.arange(1, len(codes) + 1), "row")
+
+
+def _cells(part: Any) -> Iterable[Any]:
+    """The values of a part of a column; those of a dictionary are made once."""
+    import pyarrow
+
+    if not isinstance(part, pyarrow.DictionaryArray):
+        return part.to_pylist()
+    words = part.dictionary.to_pylist()
+    return (None if place is None else words[place] for place in part.indices.to_pylist())
 
 
 def as_text(value: Any) -> str:
