@@ -125,7 +125,7 @@ def _apart(words: Sequence[str]) -> list[str]:
 
 
 def _meant(word: str) -> Decimal | str:
-    """The number that a class is written as, exactly; the word itself where it is none, or one like 007, which is a code."""
+    """The number that a class is written as, exactly; the word itself where it is none, or a code as 007 is."""
     if as_number(word) is None or CODE.match(word):
         return word
     try:
