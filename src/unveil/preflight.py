@@ -201,6 +201,14 @@ def _deciding(facts: Any) -> Any:
     return {name: value for name, value in {**asdict(Training()), **facts}.items() if name not in FREE}
 
 
+def _differing(was: Any, now: Any) -> str:
+    """Which settings of a configuration differ, where it is one."""
+    if not isinstance(was, Mapping) or "epochs" not in was:
+        return ""
+    names = [name for name in now if was.get(name) != now[name]]
+    return " (" + ", ".join(f"{name.replace('_', ' ')} {was.get(name)}, not {now[name]}" for name in names) + ")"
+
+
 def checkpoint(
     folder: RunFolder,
     manifest: Mapping[str, Any],
@@ -210,11 +218,15 @@ def checkpoint(
     if not (folder.path / "run.json").is_file():
         return None
     before = folder.manifest()
-    for name, what in (("spec", "model"), ("training", "configuration"), ("recipe", "recipe")):
-        if _deciding(before.get(name)) != _deciding(manifest[name]):
-            raise RunError(f"{folder.path} was begun with another {what}; resume it with the same, or name another --out")
     if before.get("data", {}).get("fingerprint") != manifest["data"]["fingerprint"]:
         raise RunError(f"{folder.path} was begun on other data; resume it on the same, or name another --out")
+    for name, what in (("recipe", "recipe"), ("spec", "model"), ("training", "configuration")):
+        was, now = _deciding(before.get(name)), _deciding(manifest[name])
+        if was != now:
+            raise RunError(
+                f"{folder.path} was begun with another {what}{_differing(was, now)}; resume it with the same, or name "
+                "another --out"
+            )
     said = ((name, before.get(name), manifest[name]) for name in ("threads", "platform", "versions", "precision"))
     how = "nonfinite", before["training"].get("nonfinite", Training.nonfinite), manifest["training"]["nonfinite"]
     for name, was, now in (*said, how):
