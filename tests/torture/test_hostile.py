@@ -1,5 +1,6 @@
 """Run folders made to do harm: refused in a sentence, at once, without memory, and with nothing written anywhere."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ import torch
 from helpers.runs import linear_model, real_data
 
 import unveil
-from unveil.store import RunFolder, tensors
+from unveil.store import RunFolder
 
 MOST = 64 * 2**20
 """Bytes above those of an idle process."""
@@ -60,7 +61,7 @@ def weights(path, content, size=None):
     place.write_bytes(content)
     if size is not None:
         os.truncate(place, size)
-    digest = tensors._digest_of(place) if size is None else "0" * 64
+    digest = hashlib.sha256(place.read_bytes()).hexdigest() if size is None else "0" * 64
     manifest(path, tensors={"model.safetensors": digest})
 
 

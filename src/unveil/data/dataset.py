@@ -83,7 +83,7 @@ class Split:
 
     def mean(self) -> Tensor:
         """(*event) the mean of x over all rows in which it is known, float32; 0 where it is in none."""
-        total, count = torch.zeros(self.values.shape[1:], dtype=torch.float64), torch.zeros(self.values.shape[1:])
+        total, count = (torch.zeros(self.values.shape[1:], dtype=kind) for kind in (torch.float64, torch.int64))
         for chunk in chunks(self.values):
             x = self.reading.mean(chunk)
             known = ~x.isnan() if self.gaps else torch.ones_like(x, dtype=torch.bool)
@@ -166,11 +166,6 @@ class Split:
         assert isinstance(self.values, Store)
         known = self.values.source.hashes
         yield from chunks(self.values) if known is None else (known[self.values.places],)
-
-
-def _known(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The sum over rows of what is known of x, and in how many that is."""
-    return x.double().nansum(0), (~x.isnan()).sum(0)
 
 
 def pick(column: Tensor | None, rows: Tensor) -> Tensor | None:

@@ -78,11 +78,6 @@ def _pieces(tensors: dict[str, Tensor]) -> Iterator[bytes | memoryview]:
         yield tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _digest_of(path: Path) -> str:
-    with opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def load(
     path: Path, digest: str, most: int | None = None, take: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
 ) -> dict[str, Tensor]:
