@@ -109,8 +109,8 @@ class Sample:
         n: how many.
         seed: the same seed gives the same samples; without it, fresh ones.
         mean: give E[x|z], which is smoother to look at, instead of x.
-        out: of images a .png sheet, or a folder for one .png each; of a table a .csv or .parquet file; a .npy array of any
-            x. Without it, samples.png, samples.csv, or samples.npy where x are neither.
+        out: of images a .png sheet, or a folder for one .png each, of the size and tones of the data; of a table a .csv or
+            .parquet file; a .npy array of any x. Without it, samples.png, samples.csv, or samples.npy where x are neither.
         label: which class, by its name or number, where the model is conditioned on labels.
     """
 

@@ -64,9 +64,11 @@ def score(arguments: list[str]) -> int:
 def _draw(run: Run, data: Dataset, split: Split, found: Scores, path: Path, seed: int) -> None:
     """The most anomalous images, each over its map."""
     from unveil import album
+    from unveil.data import is_ink
     from unveil.evaluation.anomaly.surprise import surprise
 
     worst = split.subset(found.score.argsort(descending=True)[:SHOWN])
     maps = surprise(run.model, worst, seed=seed)
-    album.maps(worst.fixed(seed) / data.space.white, maps.cost if maps.expected is None else maps.excess, path)
+    nats = maps.cost if maps.expected is None else maps.excess
+    album.maps(worst.fixed(seed) / data.space.white, nats, path, ink=is_ink(data))
     print(f"the {len(worst)} most anomalous images over what in them surprises in {path}")
