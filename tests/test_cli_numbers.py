@@ -60,6 +60,21 @@ def test_comparing_says_which_is_better(runs, room):
     assert "at least two" in unveil("compare", "one", cwd=room, code=2).stderr
 
 
+def test_figures_of_another_split_lie_beside_the_report_and_compare_takes_them(runs, room):
+    own = (room / "one" / "report.json").read_text()
+    for name in ("one", "two"):
+        done = unveil("evaluate", name, "--split", "validation", "--samples", "5", "--out", "said.json", cwd=room)
+        assert f"also in {name}/report-validation.json and said.json" in done.stdout
+    assert json.loads((room / "said.json").read_text())["split"] == "validation"
+    assert (room / "one" / "report.json").read_text() == own
+    done = unveil("compare", "one/report-validation.json", "two/report-validation.json", cwd=room)
+    assert "decide on the test split" in done.stdout
+    for out, said in (("one/run.json", "among the files of the run"), ("x.txt", "known endings: .json")):
+        assert said in unveil("evaluate", "one", "--out", out, cwd=room, code=2).stderr
+    assert "there is no report" in unveil("compare", "one/report-x.json", "two", cwd=room, code=2).stderr
+    assert "no values of images" in unveil("compare", "said.json", "two", cwd=room, code=2).stderr
+
+
 def test_scores_are_written_and_drawn(runs, room):
     noise = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
     np.save(room / "noise.npy", noise)

@@ -23,7 +23,7 @@ from unveil.evaluation.names import cost_name
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
-from unveil.store import Ledger, Reports, RunFolder, build, digest, fill, size
+from unveil.store import OWN, Ledger, Reports, RunFolder, build, digest, fill, name_of, size
 from unveil.training.average import state_of
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,9 @@ class Run:
         defensive: float = 0.0,
         watcher: Watcher | None = None,
     ) -> Report:
-        """Its report card on a split, also written to report.json where there is a run folder.
+        """Its report card on a split, also kept where there is a run folder: in report.json for its own test split.
 
+        What is found on another split, or on other data, has a file of its own there, which the report names as `kept`.
         Nats that were stopped go on where they were when they are asked for again; sections begin anew.
 
         Args:
@@ -167,18 +168,24 @@ class Run:
         found = report(self.model, data, split, also, ledger=ledger, identity=weights, **asked)
         if path is not None and ledger is not None:
             try:
-                Reports(path).write({**found.as_dict(), "weights": weights}, found.values)
+                kept = Reports(path, self._report_name(data, split))
+                kept.write({**found.as_dict(), "weights": weights}, found.values)
                 ledger.close()
-                return replace(found, kept=Reports(path).figures)
+                return replace(found, kept=kept.figures)
             except RunError as error:
                 log.warning("%s; the figures are not kept", error)
         return found
 
-    def contender(self, figure: str = "nll") -> Contender:
+    def _report_name(self, data: Dataset, split: str) -> str:
+        own = data.fingerprint == self.manifest["data"]["fingerprint"]
+        return name_of(split) if own else name_of(split, data.name, data.fingerprint)
+
+    def contender(self, figure: str = "nll", report: str = OWN) -> Contender:
         """Its values of each image as it was last evaluated, to be compared with those of other runs.
 
         Args:
             figure: 'nll', 'neg_elbo', 'distortion', or 'quadrature' where the report has that section.
+            report: the file that was `kept`, without its folder and ending, where it is not of its own test split.
 
         Raises:
             RunError: it was not evaluated, or the report is damaged or of other weights.
@@ -186,9 +193,10 @@ class Run:
         """
         if self.path is None:
             raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
-        said, values = Reports(self.path).read()
+        kept = Reports(self.path, report)
+        said, values = kept.read()
         if said["weights"] != self.manifest["tensors"]["model.safetensors"]:
-            raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
+            raise RunError(f"{kept.figures} is of other weights; evaluate anew")
         if figure not in values:
             had = ", ".join(name for name in COMPARED if name in values)
             hint = "evaluate it with that section, or " if figure == "quadrature" else ""
@@ -196,7 +204,7 @@ class Run:
         bound = cost_name(said["normalised"])
         names = {"nll": WEIGHTED, "quadrature": "-log p(x), the integral", "neg_elbo": bound}
         return Contender(
-            name=str(self.path),
+            name=str(self.path if report == OWN else kept.figures),
             values=values[figure],
             quantity=names.get(figure, figure),
             samples=said["samples"],

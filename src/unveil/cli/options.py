@@ -202,11 +202,14 @@ class RefitPrior:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Say how good a model is, in nats, on the test split; also writes report.json.
+    """Say how good a model is, in nats, on the test split; also writes report.json in the run folder.
+
+    Figures of another split, or of other data, have a file of their own there, named in the last line.
 
     Attributes:
         run: a run folder.
         data: other data than it was trained on.
+        out: a .json file that the figures are written to as well.
         samples: K, draws of z for each image.
         images: how many images, drawn by the seed; without it, all.
         seed: of binarisation, noise and subset.
@@ -222,6 +225,7 @@ class Evaluate:
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
     data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    out: Path | None = None
     samples: int = 500
     images: int | None = None
     seed: int = 0
@@ -240,7 +244,7 @@ class Compare:
     Each must have been evaluated, on the same split, images and seed.
 
     Attributes:
-        runs: two run folders or more.
+        runs: two run folders or more; or reports in them, RUN/report-NAME.json, of another split or other data.
         figure: nll (the estimate of -log p(x)), quadrature where both reports have it, neg_elbo, or distortion.
         pairs: all of them, or each against the best.
         level: of intervals and verdicts.

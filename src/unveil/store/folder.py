@@ -25,7 +25,7 @@ from torch import Tensor
 
 from unveil.errors import RunError
 from unveil.store import files, lock, pieces, tensors
-from unveil.store.report import Reports
+from unveil.store.report import forget
 
 FORMAT = 1
 """Version of the layout; a newer one is refused."""
@@ -100,7 +100,7 @@ class RunFolder:
         digest stands beside weights that are not its own. Figures of earlier weights go.
         """
         self.write_manifest({**content, "status": "training", "tensors": {}})
-        Reports(self.path).forget()
+        forget(self.path)
         whole = {**content, "tensors": {"model.safetensors": tensors.save(self.path / "model.safetensors", state)}}
         self.write_manifest(whole)
         return whole
