@@ -1,4 +1,6 @@
-"""What pictures show: tones as they are stored, ink for strokes alone."""
+"""What pictures show: tones as they are stored, ink for strokes alone, and labels that can be read."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from unveil import album, generation, pictures
 from unveil.data import from_arrays, is_ink
 from unveil.data.facts import facts_of
 from unveil.data.ink import was_ink
+from unveil.pictures.labels import apart
 
 
 def photographs(n=60):
@@ -90,3 +93,59 @@ def test_maps_lie_below_images_in_their_own_tones(tmp_path):
     pixels = np.asarray(Image.open(path))
     assert pixels[0, 0].tolist() == 3 * [round(255 * float(images[0, 0, 0, 0]))]
     assert (pixels[-1] == 255).all()
+
+
+def covered(figure, axes):
+    """How many pairs of labels lie on each other."""
+    figure.draw_without_rendering()
+    boxes = [(one.get_bbox_patch() or one).get_window_extent() for one in axes.texts if one.get_text()]
+    assert len(boxes) > 1
+    return sum(bool(first.overlaps(second)) for first, second in combinations(boxes, 2))
+
+
+def test_boxes_make_room_and_stay_where_they_can():
+    centres = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.5], [50.0, 0.0]])
+    sizes = np.array([[10.0, 4.0]] * 4)
+    found = apart(centres, sizes, gap=1.0)
+    for first, second in combinations(found, 2):
+        assert (np.abs(first - second) >= sizes[0] + 1 - 1e-3).any()
+    assert found[3].tolist() == [50.0, 0.0]
+    assert np.abs(found - centres).max() < 10
+    upright = apart(centres, np.array([[np.inf, 4.0]] * 4))
+    assert (upright[:, 0] == centres[:, 0]).all()
+    assert (np.diff(np.sort(upright[:, 1])) > 4 - 1e-3).all()
+
+
+def test_classes_that_lie_together_have_names_that_do_not():
+    points = np.random.default_rng(0).normal(size=(40, 2)) / 100
+    points[0] = 3
+    labels = np.arange(40) % 4
+    names = ("automobile", "aeroplane", "ship", "frog")
+    figure = pictures.latent_plane(points, labels, "t", "n", ("a", "b"), names)
+    axes = figure.axes[0]
+    assert covered(figure, axes) == 0
+    assert {one.get_text() for one in axes.texts} >= set(names)
+
+
+def record(epoch, distortion, rate):
+    said = {"distortion": distortion, "rate": rate, "neg_elbo": distortion + rate}
+    return {"epoch": epoch, "step": epoch, **said, "validation": {name: 1.01 * value for name, value in said.items()}}
+
+
+def test_curves_fill_their_axes_and_their_labels_can_be_read():
+    """Beside 15,000 nats of distortion half a nat of rate cannot be seen on one axis, nor can their own change above 0."""
+    records = [record(1, 90_000.0, 0.1), *[record(epoch, 15_000 - 10 * epoch, 0.05 * epoch) for epoch in range(2, 12)]]
+    figure = pictures.curves(records, "t", "n")
+    cost, rate = figure.axes
+    assert cost.get_ylim() == pytest.approx((14_890, 15_130.2), abs=30)
+    assert rate.get_ylim() == pytest.approx((0.1, 0.5555), abs=0.05)
+    assert covered(figure, cost) == 0
+    assert [one.get_text() for one in (*cost.texts[1:], *rate.texts)] == ["-ELBO 15039.5", "distortion 15038.9", "rate 0.6"]
+
+
+def test_curves_of_one_epoch_and_without_a_rate_are_drawn(tmp_path):
+    figure = pictures.curves([{"epoch": 1, "step": 3, "distortion": 5.0}], "t", "n")
+    assert len(figure.axes) == 1
+    pictures.save(figure, tmp_path / "c.png")
+    missing = [{"epoch": n, "step": n, "distortion": None if n == 2 else 5.0 - n, "rate": 1.0} for n in (1, 2, 3)]
+    pictures.save(pictures.curves(missing, "t", "n"), tmp_path / "c.png")
