@@ -11,8 +11,10 @@ from PIL import Image
 from test_cli import unveil
 
 import unveil as unveil_data
-from unveil.cli import numbers
+from unveil.cli import checks, numbers
+from unveil.errors import DataError
 from unveil.evaluation import SECTIONS
+from unveil.recipes import recipe
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,18 @@ def test_the_doctor_says_what_is_wrong_and_exits_with_1(room):
 
 def test_the_doctor_looks_at_runs(runs, room):
     assert "digits.npz: 1,437 train" in unveil("doctor", "one", cwd=room).stdout
+
+
+def test_a_run_on_data_in_memory_is_told_from_its_records_and_how_to_hand_data_over(tiny, tmp_path, capsys):
+    warm = recipe("vae").given(latent=2, hidden=(16,), kl_warmup=9.0)
+    unveil_data.train(tiny, warm, out=tmp_path / "run", epochs=3, batch_size=50)
+    assert checks.doctor([str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "trained on tiny in memory" in said
+    assert "examine_run(run, data)" in said
+    assert "the KL weight never reached one" in said
+    with pytest.raises(DataError, match=r"in memory; hand the data over, as run.evaluate\(data\) in Python"):
+        numbers.evaluate([str(tmp_path / "run")])
 
 
 def test_a_healthy_run_is_verified(runs, room):

@@ -192,6 +192,8 @@ def culprit(case: Case) -> NonFinite | SettingError | None:
         lost = any(record.get("skipped") for record in case.records)
         if lost or case.run.manifest.get("status") == "diverged":
             try:
+                if not case.at_hand:
+                    raise SettingError("the data are not at hand")
                 found = first_nonfinite(case.run, case.data, case.steps)
             except SettingError as error:
                 found = error

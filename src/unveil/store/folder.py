@@ -114,7 +114,7 @@ class RunFolder:
         digests = self.manifest().get("tensors")
         digest = digests.get("model.safetensors") if isinstance(digests, dict) else None
         if not isinstance(digest, str):
-            raise RunError(f"{self.path} has no finished weights; end its training with --resume")
+            raise RunError(f"{self.path} is unfinished, without a checkpoint that can be read; train it with --resume")
         return tensors.load(self.path / "model.safetensors", digest, most)
 
     # what happened
