@@ -124,7 +124,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Encode:
-    """Write the posteriors q(z|x) of DATA: arrays mean, scale, label and index.
+    """Write the posteriors q(z|x) of DATA: arrays mean, scale, label and index, and, of a folder of images, files.
 
     Attributes:
         run: a run folder.
@@ -306,7 +306,8 @@ class Score:
         data: what to score; without it, the test split of what the run was trained on.
         fpr: share of normal examples that may be flagged.
         by: typicality (two-sided), likelihood (-log p(x) itself), or complexity (of binary images).
-        out: a .csv or .parquet file, a row for each example: which split of the data, which row of its source, and scores.
+        out: a .csv or .parquet file, a row for each example: which split of the data, which file of a folder
+            of images, which row of its source, and scores.
         maps: a .png of the most anomalous images over what in them surprises.
         split: which split of the data, or all of it; without it all of other data, and the test split of the run's own.
         samples: K, draws of z for each example.

@@ -53,7 +53,8 @@ def score(arguments: list[str]) -> int:
     lines("", found.table(), found.advice())
     # a row has its number from its own source, of which MNIST has one for training and one for test images
     origins = np.array(data.origins() if name == ALL else [name] * len(split))
-    columns = {"split": origins, **found.columns()}
+    named = {} if split.files is None else {"file": np.array(split.files, dtype=object)}
+    columns = {"split": origins, **named, **found.columns()}
     save_table(given.out, {name: column.tolist() for name, column in columns.items()})
     print(f"{len(split):,} rows in {given.out}: {', '.join(columns)}")
     if given.maps is not None:

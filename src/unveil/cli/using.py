@@ -97,10 +97,13 @@ def encode(arguments: list[str]) -> int:
 
     ending(given.out, (".npz",))
     run, data = open_run(given.run, given.data, given.data_dir, given.out)
-    found = generation.encode(run.model, data.split(given.split))
+    split = data.split(given.split)
+    found = generation.encode(run.model, split)
     label = np.full(len(found.index), -1) if found.label is None else found.label.numpy()
-    save_array(given.out, mean=found.mean.numpy(), scale=found.scale.numpy(), label=label, index=found.index.numpy())
-    print(f"{len(found.index):,} posteriors in {given.out}: mean and scale {tuple(found.mean.shape)}, label, index")
+    named = {} if split.files is None else {"files": np.array(split.files, dtype=str)}  # savez takes no "file"
+    columns = {"label": label, "index": found.index.numpy(), **named}
+    save_array(given.out, mean=found.mean.numpy(), scale=found.scale.numpy(), **columns)
+    print(f"{len(label):,} posteriors in {given.out}: mean and scale {tuple(found.mean.shape)}, {', '.join(columns)}")
     return 0
 
 
