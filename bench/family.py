@@ -99,7 +99,7 @@ def measure(name: str, folder: Path, seconds: float, data_dir: str | None) -> No
 
         shown = refit_prior(run, "mixture", out=folder.with_name(f"{name}-prior"), epochs=3)
     strip = shown.model.sample(10, shown.context(None, 10), seed=0, mean=True)
-    album.samples(strip, folder / "strip.png", columns=10)
+    album.samples(strip, folder / "strip.png", columns=10, ink=True)
     facts = {"recipe": name, "epochs": epochs, "seconds": lasted, "active": active, "of": means.shape[1]}
     (folder / "family.json").write_text(json.dumps({**facts, "nats": nats.as_dict()}))
 

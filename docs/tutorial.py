@@ -87,7 +87,7 @@ one = data.train.values[:1]
 readings = data.train.reading(one.expand(11, -1, -1, -1), torch.Generator().manual_seed(0))
 gray = data.train.reading.mean(one)
 assert set(readings.unique().tolist()) <= {0.0, 1.0}
-print(pictures.save_sheet(torch.cat([gray, readings]).numpy(), OUT / "binarisation.png", columns=6))
+print(pictures.save_sheet(torch.cat([gray, readings]).numpy(), OUT / "binarisation.png", columns=6, ink=True))
 
 # %% [markdown]
 # Now $p(x)$ is the probability of one of finitely many binary images, and $-\log p(x)$ with the natural logarithm is a
@@ -376,7 +376,7 @@ print(pictures.save(figure, OUT / "latent_plane.png"))
 # %%
 size = 20
 images = generation.decode(run.model, plane.grid(size))
-sheet = pictures.sheet(images.numpy(), size, gap=0)
+sheet = pictures.sheet(images.numpy(), size, gap=0, ink=True)
 levels = [(i + 0.5) / size for i in range(size)]
 figure = pictures.manifold(sheet, levels, "What the model makes of each point", "E[x|z] at the prior's quantiles", axes)
 print(pictures.save(figure, OUT / "manifold.png"))
@@ -394,7 +394,7 @@ print(pictures.save(figure, OUT / "manifold.png"))
 # %%
 samples = run.model.sample(64, seed=1)
 assert set(samples.unique().tolist()) <= {0.0, 1.0}
-print(pictures.save_sheet(samples.numpy(), OUT / "samples.png"))
+print(pictures.save_sheet(samples.numpy(), OUT / "samples.png", ink=True))
 
 # %% [markdown]
 # With `mean=True` it gives $E[x \mid z]$ instead. The same seed means the same $z$, so these are the expectations of the
@@ -403,7 +403,7 @@ print(pictures.save_sheet(samples.numpy(), OUT / "samples.png"))
 
 # %%
 means = run.model.sample(64, seed=1, mean=True)
-print(pictures.save_sheet(means.numpy(), OUT / "means.png"))
+print(pictures.save_sheet(means.numpy(), OUT / "means.png", ink=True))
 
 # %% [markdown]
 # Given $z$ the pixels are independent, so the number of pixels that are 1 in all 64 samples should agree with the sum of

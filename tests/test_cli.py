@@ -135,6 +135,10 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_what_was_saved(room):
     assert process.wait(timeout=60) == 130
     assert list((room / "twice" / "checkpoints").iterdir())
     assert "Traceback" not in process.stderr.read()
+    for name, *rest in (["sample"], ["evaluate", "--samples", "2", "--images", "5"]):
+        done = unveil(name, "twice", *rest, cwd=room)
+        assert done.stderr.count("twice is unfinished: ") == 1
+        assert "--resume" in done.stderr
 
 
 @pytest.mark.parametrize(

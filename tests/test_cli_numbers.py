@@ -11,8 +11,10 @@ from PIL import Image
 from test_cli import unveil
 
 import unveil as unveil_data
-from unveil.cli import numbers
+from unveil.cli import checks, numbers
+from unveil.errors import DataError
 from unveil.evaluation import SECTIONS
+from unveil.recipes import recipe
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,21 @@ def test_comparing_says_which_is_better(runs, room):
     assert "at least two" in unveil("compare", "one", cwd=room, code=2).stderr
 
 
+def test_figures_of_another_split_lie_beside_the_report_and_compare_takes_them(runs, room):
+    own = (room / "one" / "report.json").read_text()
+    for name in ("one", "two"):
+        done = unveil("evaluate", name, "--split", "validation", "--samples", "5", "--out", "said.json", cwd=room)
+        assert f"also in {name}/report-validation.json and said.json" in done.stdout
+    assert json.loads((room / "said.json").read_text())["split"] == "validation"
+    assert (room / "one" / "report.json").read_text() == own
+    done = unveil("compare", "one/report-validation.json", "two/report-validation.json", cwd=room)
+    assert "decide on the test split" in done.stdout
+    for out, said in (("one/run.json", "among the files of the run"), ("x.txt", "known endings: .json")):
+        assert said in unveil("evaluate", "one", "--out", out, cwd=room, code=2).stderr
+    assert "there is no report" in unveil("compare", "one/report-x.json", "two", cwd=room, code=2).stderr
+    assert "no values of images" in unveil("compare", "said.json", "two", cwd=room, code=2).stderr
+
+
 def test_scores_are_written_and_drawn(runs, room):
     noise = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
     np.save(room / "noise.npy", noise)
@@ -95,6 +112,18 @@ def test_the_doctor_says_what_is_wrong_and_exits_with_1(room):
 
 def test_the_doctor_looks_at_runs(runs, room):
     assert "digits.npz: 1,437 train" in unveil("doctor", "one", cwd=room).stdout
+
+
+def test_a_run_on_data_in_memory_is_told_from_its_records_and_how_to_hand_data_over(tiny, tmp_path, capsys):
+    warm = recipe("vae").given(latent=2, hidden=(16,), kl_warmup=9.0)
+    unveil_data.train(tiny, warm, out=tmp_path / "run", epochs=3, batch_size=50)
+    assert checks.doctor([str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "trained on tiny in memory" in said
+    assert "examine_run(run, data)" in said
+    assert "the KL weight never reached one" in said
+    with pytest.raises(DataError, match=r"in memory; hand the data over, as run.evaluate\(data\) in Python"):
+        numbers.evaluate([str(tmp_path / "run")])
 
 
 def test_a_healthy_run_is_verified(runs, room):

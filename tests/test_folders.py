@@ -8,6 +8,7 @@ import torch
 from helpers.runs import SHORT, real_data
 
 import unveil
+from unveil.data import from_arrays
 from unveil.errors import RunError, SettingError
 from unveil.evaluation.likelihood.compare import compare
 from unveil.store import Ledger, RunFolder
@@ -84,6 +85,28 @@ def test_runs_are_compared_by_what_their_evaluations_kept(tiny, tmp_path):
     unveil.train(tiny, "vae", out=tmp_path / "b", resume=True, epochs=2, seed=1)
     with pytest.raises(RunError, match="has not been evaluated"):
         unveil.open(tmp_path / "b").contender()
+
+
+def test_a_report_of_another_split_or_of_other_data_does_not_replace_the_own_one(tiny, tmp_path):
+    runs = [unveil.train(tiny, "vae", out=tmp_path / name, epochs=2, seed=seed) for name, seed in (("a", 0), ("b", 1))]
+    others = from_arrays(tiny.train.values, tiny.train.labels, name="my other/tiny set.npz")
+    own = runs[0].evaluate(samples=5)
+    before = own.kept.read_text()
+    kept = [runs[0].evaluate(data, split=split, samples=5).kept for data, split in ((None, "validation"), (others, "test"))]
+    assert [path.name for path in (own.kept, kept[0])] == ["report.json", "report-validation.json"]
+    assert kept[1].name == f"report-tiny-set-{others.fingerprint[:8]}-test.json"
+    assert own.kept.read_text() == before
+    assert runs[0].evaluate(tiny, samples=5).kept == own.kept  # the same data, handed over
+    for path in kept:
+        with pytest.raises(RunError, match=f"there is no report {tmp_path}/b/{path.name}"):
+            runs[1].contender(report=path.stem)
+    runs[1].evaluate(split="validation", samples=5)
+    found = compare([run.contender(report="report-validation") for run in runs])
+    assert "decide on the test split" in " ".join(found.advice())
+    with pytest.raises(SettingError, match="split"):
+        compare([runs[0].contender(), runs[1].contender(report="report-validation")])
+    unveil.train(tiny, "vae", out=tmp_path / "a", resume=True, epochs=2, seed=0)
+    assert not list((tmp_path / "a").glob("report*"))  # of other weights, all of them
 
 
 @pytest.mark.parametrize("missing", ["spec", "data", "tensors"])

@@ -1,5 +1,6 @@
 """Folders of images: what a person would see is what is trained on, and bad files are named and nothing else."""
 
+import csv
 import os
 import random
 import subprocess
@@ -12,8 +13,11 @@ import torch
 from PIL import Image
 
 import unveil
+from unveil.cli.scores import score
+from unveil.cli.using import encode
 from unveil.data.images import BadImageError, Frame, decode, header, scan
 from unveil.data.images.decode import PIXELS
+from unveil.doctor import examine_data
 from unveil.errors import DataError
 
 GRAY = Frame((4, 6), 1)
@@ -275,6 +279,38 @@ def test_a_folder_trains_evaluates_and_is_inspected_from_the_terminal(folder, tm
     changed = unveiled("evaluate", "run", "--samples", "5", cwd=tmp_path)
     assert changed.returncode == 2
     assert "is not what this run was trained on" in changed.stderr
+
+
+def test_rows_are_told_by_their_files(tmp_path, capsys):
+    source = np.random.default_rng(0)
+    for number in range(40):
+        save(tmp_path / "data" / "ab"[number % 2] / f"i{number:02}.png", source.integers(0, 256, (6, 6)))
+    for one in ("a/blank.png", "b/empty.png"):
+        save(tmp_path / "data" / one, np.full((6, 6), 200))
+    data = unveil.load(tmp_path / "data", size=(6, 6))
+    whole = data.whole()
+    assert whole.files[:2] == ("a/blank.png", "a/i00.png")
+    for name in data.splits:
+        split = data.split(name)
+        assert [whole.files[row] for row in split.rows.tolist()] == list(split.files)
+        for row, file in enumerate(split.files):
+            assert (split.values[row, 0].numpy() == np.asarray(Image.open(tmp_path / "data" / file))).all()
+    found = [one for one in examine_data(data) if "blank" in one.what]
+    assert len(found) == 1
+    for file in ("a/blank.png", "b/empty.png"):
+        assert file in found[0].evidence
+    run = unveil.train(data, "vae", out=tmp_path / "run", epochs=1, latent=2)
+    assert encode([str(run.path), str(tmp_path / "data"), "--split", "validation", "--out", str(tmp_path / "z.npz")]) == 0
+    with np.load(tmp_path / "z.npz") as arrays:
+        assert arrays["files"].tolist() == [whole.files[row] for row in arrays["index"].tolist()]
+    scored = tmp_path / "s.csv"
+    given = ["--fpr", "0.3", "--samples", "2", "--out", str(scored)]
+    assert score([str(run.path), str(tmp_path / "data"), *given]) == 0
+    with scored.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == list(whole.files)
+    assert list(rows[0])[:3] == ["split", "file", "row"]
+    assert "file" in capsys.readouterr().out
 
 
 def test_a_folder_is_brought_to_the_shape_of_any_run_of_images(folder, tmp_path):

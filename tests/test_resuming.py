@@ -1,6 +1,8 @@
 """A run is a function of data, settings and seed: stopped or struck at any step, it goes on as if nothing had happened."""
 
+import json
 import logging
+import shutil
 import signal
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ import unveil
 from unveil.data import Split
 from unveil.errors import RunError
 from unveil.recipes import recipe
+from unveil.refit import refit_prior
 from unveil.store import RunFolder
 from unveil.training import Training
 from unveil.training.loop import Trainer
@@ -138,8 +141,8 @@ def test_power_lost_while_the_weights_are_written_costs_nothing(tiny, tmp_path, 
         patch.setattr(RunFolder, "write_manifest", lose_power)
         with pytest.raises(KeyboardInterrupt):
             unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
-    with pytest.raises(RunError, match="--resume"):
-        unveil.open(tmp_path / "run")
+    left = unveil.open(tmp_path / "run")  # by the last checkpoint, which settles for the same weights
+    assert torch.equal(left.model.sample(5, seed=0), whole.model.sample(5, seed=0))
     again = unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
     assert torch.equal(again.model.sample(5, seed=0), whole.model.sample(5, seed=0))
 
@@ -151,3 +154,91 @@ def test_a_checkpoint_means_the_same_weights_in_every_precision(tiny, tmp_path):
     state, _ = RunFolder(tmp_path / "run").checkpoint(RunFolder(tmp_path / "run").checkpoints()[-1])
     trainer = Trainer(half.model, half.objective, tiny, Training(epochs=2, batch_size=50), "float32")
     assert torch.equal(trainer.state.flat.values, state["best/values"])
+
+
+class Killed(Interrupt):
+    """Ends training at one step with nothing put in order, as a kill does."""
+
+    def step(self, step):
+        if step == self.at:
+            raise KeyboardInterrupt
+
+
+def killed(data, path, step, precision="float32", **settings):
+    cut = replace(SMALL, training=replace(SMALL.training, precision=precision, **settings))
+    with pytest.raises(KeyboardInterrupt):
+        unveil.train(data, recipe=cut, out=path, monitor=Killed(step))
+    return cut
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("step", "best"), [(3, None), (14, 12), (23, 18)])
+def test_a_run_that_was_killed_opens_with_the_weights_that_its_checkpoint_would_settle_for(
+    step, best, precision, tiny, tmp_path, caplog
+):
+    cut = killed(tiny, tmp_path / "run", step, precision, checkpoint_steps=2)
+    last = RunFolder(tmp_path / "run").checkpoints()[-1]
+    run = unveil.open(tmp_path / "run")
+    assert f"unfinished: {last:,} steps were taken" in caplog.text
+    assert "go on with --resume" in caplog.text
+    trainer = Trainer(*cut.compose(cut.prepare(tiny)), tiny, cut.training, precision)
+    trainer.state.restore(*RunFolder(tmp_path / "run").checkpoint(last))
+    assert bool(trainer.state.best) is (best is not None)
+    if not trainer.state.best:
+        trainer.state.consider(None)
+    trainer.state.use_best()
+    assert run.manifest["outcome"]["steps"] == last
+    assert run.manifest["outcome"]["best_step"] == (best or last) == trainer.state.best_step
+    for mine, theirs in ((run.model, trainer.step.model), (run.objective, trainer.step.objective)):
+        expected = theirs.state_dict()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in mine.state_dict().items())
+    report = run.evaluate(tiny, samples=2, images=5)
+    assert report.kept is None
+    assert "figures are not kept" in caplog.text
+    with pytest.raises(RunError, match="unfinished"):
+        run.contender()
+    unveil.train(tiny, recipe=cut, out=tmp_path / "run", resume=True)
+    assert "unfinished" not in unveil.open(tmp_path / "run").manifest
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_none_is_told(tiny, tmp_path, caplog):
+    killed(tiny, tmp_path / "run", 14)
+    first, second = RunFolder(tmp_path / "run").checkpoints()
+    (tmp_path / "run" / "checkpoints" / str(second) / "state.safetensors").write_bytes(b"gone")
+    assert unveil.open(tmp_path / "run").manifest["outcome"]["steps"] == first
+    assert "taking the checkpoint before" in caplog.text
+    killed(tiny, tmp_path / "early", 3)
+    with pytest.raises(RunError, match="without a checkpoint that can be read; train it with --resume"):
+        unveil.open(tmp_path / "early")
+
+
+def test_a_run_that_goes_on_again_opens_with_its_newest_weights(tiny, tmp_path):
+    """While a run that had ended is resumed, its folder still has the weights of then."""
+    unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", monitor=Interrupt(7))
+    with pytest.raises(KeyboardInterrupt):
+        unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", resume=True, monitor=Killed(20))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["tensors"]
+    assert unveil.open(tmp_path / "run").manifest["outcome"]["steps"] == 18
+
+
+def test_a_refit_that_was_killed_keeps_the_weights_that_it_leaves_alone(tiny, tmp_path):
+    run = unveil.train(tiny, recipe=SMALL, out=tmp_path / "run")
+    training = Training(epochs=3, batch_size=40, checkpoint_every=1)
+    with pytest.raises(KeyboardInterrupt):
+        refit_prior(run, "mixture", out=tmp_path / "refit", training=training, monitor=Killed(15))
+    refitted = unveil.open(tmp_path / "refit")
+    assert refitted.manifest["outcome"]["steps"] == 12
+    before = run.model.posterior.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in refitted.model.posterior.state_dict().items())
+    assert refitted.model.sample(2, seed=0).shape == (2, 1, 6, 5)
+
+
+def test_the_state_of_another_model_is_not_taken(tiny, tmp_path):
+    killed(tiny, tmp_path / "run", 14)
+    other = replace(SMALL.given(hidden=(8,)), training=SMALL.training)
+    with pytest.raises(KeyboardInterrupt):
+        unveil.train(tiny, recipe=other, out=tmp_path / "other", monitor=Killed(14))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    shutil.copytree(tmp_path / "other" / "checkpoints", tmp_path / "run" / "checkpoints")
+    with pytest.raises(RunError, match="belongs to another model"):
+        unveil.open(tmp_path / "run")

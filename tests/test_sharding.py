@@ -119,6 +119,16 @@ def test_each_rank_has_its_file_and_no_more_than_its_slice(trained):
                 assert all(torch.equal(one[name].nan_to_num(), tensor.nan_to_num()) for one in read), name
 
 
+def test_an_unfinished_run_opens_with_the_weights_in_all_its_pieces(trained, tmp_path, caplog):
+    shutil.copytree(trained / "cut", tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    said = files.read_json(tmp_path / "run" / "run.json")
+    files.write_json(tmp_path / "run" / "run.json", {**said, "status": "training", "tensors": {}})
+    state, whole = (unveil.open(path).model.state_dict() for path in (tmp_path / "run", trained / "cut"))
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in state.items())
+    assert "go on with --resume" in caplog.text
+
+
 def test_a_rank_killed_in_the_middle_of_a_save_leaves_the_checkpoint_before(trained, tmp_path):
     (said, _), _ = both("killed", tmp_path / "run", codes=(2, -9))
     assert said.startswith("rank 1 (process ")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unveil import generation, pictures
-from unveil.data import Dataset, Field, Split, column
+from unveil.data import Dataset, Field, column, is_ink
 from unveil.models import Model
 
 GRID = 20
@@ -37,12 +37,14 @@ def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder:
     ]
 
 
-def reconstructions(model: Model, split: Split, path: Path, count: int = 40, columns: int = 10, white: float = 1.0) -> Path:
+def reconstructions(
+    model: Model, data: Dataset, path: Path, split: str = "test", count: int = 40, columns: int = 10
+) -> Path:
     """Rows of originals, each with the row of its reconstructions E[x|z] at the posterior mean below."""
-    chosen = generation.pick(split, count)
+    chosen = generation.pick(data.split(split), count)
     originals, copies = chosen.reading.mean(chosen.values[:]), generation.reconstruct(model, chosen)
-    sheet = pictures.pairs(originals.numpy(), copies.numpy(), columns) / white
-    return pictures.save_sheet(sheet, path, columns)
+    sheet = pictures.pairs(originals.numpy(), copies.numpy(), columns) / data.space.white
+    return pictures.save_sheet(sheet, path, columns, ink=is_ink(data))
 
 
 def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
@@ -63,7 +65,7 @@ def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folde
     yield pictures.save(figure, folder / "latent_plane.png")
     # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
     if data.space.is_image and data.test.context is None and encoded.mean.dim() == 2:
-        yield _manifold(model, plane, names, folder / "manifold.png", data.space.white)
+        yield _manifold(model, plane, names, folder / "manifold.png", data)
 
 
 def _title(data: Dataset) -> str:
@@ -71,9 +73,9 @@ def _title(data: Dataset) -> str:
     return Path(data.name).name
 
 
-def _manifold(model: Model, plane: generation.Plane, names: tuple[str, str], path: Path, white: float) -> Path:
-    images = generation.decode(model, plane.grid(GRID)) / white
-    pixels = pictures.sheet(images.numpy(), GRID, gap=0)
+def _manifold(model: Model, plane: generation.Plane, names: tuple[str, str], path: Path, data: Dataset) -> Path:
+    images = generation.decode(model, plane.grid(GRID)) / data.space.white
+    pixels = pictures.sheet(images.numpy(), GRID, gap=0, ink=is_ink(data))
     levels = [(i + 0.5) / GRID for i in range(GRID)]
     note = "E[x|z] at the prior's quantiles" + (", all other directions at their mean" if plane.principal else "")
     return pictures.save(pictures.manifold(pixels, levels, "What the model makes of each point", note, names), path)
@@ -87,11 +89,11 @@ def axis_names(plane: generation.Plane) -> tuple[str, str]:
 def _images(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
     if not data.space.is_image:
         return
-    yield reconstructions(model, data.test, folder / "reconstructions.png", white=data.space.white)
+    yield reconstructions(model, data, folder / "reconstructions.png")
     context = data.test.context  # a conditional model makes one row of each class, where there are ten
     wanted = None if context is None else torch.eye(context.shape[1]).repeat_interleave(-(-SHEET // context.shape[1]), 0)
     x = model.sample(SHEET, None if wanted is None else wanted[:SHEET], seed=0, mean=True)
-    yield samples(x / data.space.white, folder / "samples.png")
+    yield samples(x / data.space.white, folder / "samples.png", ink=is_ink(data))
 
 
 def _columns(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
@@ -114,14 +116,14 @@ def _column(field: Field, data: Tensor, samples: Tensor) -> pictures.Column:
     return pictures.Column(field.name, known, samples.numpy(), words)
 
 
-def samples(images: Tensor, path: Path, columns: int | None = None) -> Path:
+def samples(images: Tensor, path: Path, columns: int | None = None, ink: bool = False) -> Path:
     """A sheet of images (N, C, H, W); about square unless `columns` says otherwise."""
-    return pictures.save_sheet(images.cpu().numpy(), path, columns)
+    return pictures.save_sheet(images.cpu().numpy(), path, columns, ink=ink)
 
 
-def maps(images: Tensor, nats: Tensor, path: Path, columns: int = 10) -> Path:
+def maps(images: Tensor, nats: Tensor, path: Path, columns: int = 10, ink: bool = False) -> Path:
     """Rows of images (N, C, H, W), each with the row of its maps (N, C, H, W) below: red where it surprises."""
-    shown, below = pictures.on_paper(images.cpu().numpy()), pictures.maps(nats.cpu().numpy())
+    shown, below = pictures.on_paper(images.cpu().numpy(), ink), pictures.maps(nats.cpu().numpy())
     return pictures.save_sheet(pictures.pairs(shown, below, columns), path, columns)
 
 

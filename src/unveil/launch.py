@@ -23,7 +23,7 @@ from unveil.preflight import check, checkpoint, foresee, machine, room_for_weigh
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
 from unveil.run import KNOWN, Run
-from unveil.store import RunFolder, describe, free_path, size
+from unveil.store import RunFolder, describe, free_path
 from unveil.training.average import state_of
 from unveil.training.config import Training
 from unveil.training.cut import Cut
@@ -31,11 +31,10 @@ from unveil.training.loop import fit
 from unveil.training.precision import device_for, resolve
 from unveil.training.ranks import Team, join, own_device
 from unveil.training.saving import follow, read, save
+from unveil.training.unfinished import most
 from unveil.training.watching import Monitor, Outcome
 
 RUNS = Path("runs")
-STATE = 16
-"""Times the bytes of model and objective that those of a checkpoint may be."""
 
 
 class _Journal:
@@ -172,7 +171,7 @@ def _follow(folder: RunFolder, whole: nn.ModuleDict, work: Callable[..., Outcome
         if cut.whole:
             work()
         else:
-            work(journal=_Slices(folder, cut), resume=follow(folder, _most(whole), cut))
+            work(journal=_Slices(folder, cut), resume=follow(folder, most(whole), cut))
     except DivergedError:
         team.tell()  # it is rank 0's to say, and to save what is worth it
         raise
@@ -192,7 +191,7 @@ def _record(
     """Do the work and leave what comes of it in the folder; the manifest as it is there in the end."""
     team = cut.team
     with folder.locked():
-        reading = partial(read, folder, most=_most(whole), cut=cut)
+        reading = partial(read, folder, most=most(whole), cut=cut)
         state = checkpoint(folder, manifest, reading) if resume else None
         if state is None and not cut.whole:
             team.tell()  # that there is none to follow
@@ -214,11 +213,6 @@ def _record(
         kept_in = "nothing was worth keeping" if outcome is None else f"the best weights from before are in {folder.path}"
         raise DivergedError(f"{failure}; {kept_in}") from None
     return manifest
-
-
-def _most(whole: nn.Module) -> int:
-    """Bytes that the tensors of a checkpoint can have."""
-    return STATE * size(whole) + 2**26
 
 
 def _check_names(*modules: nn.Module) -> None:

@@ -23,8 +23,9 @@ from unveil.evaluation.names import cost_name
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
-from unveil.store import Ledger, Reports, RunFolder, build, digest, fill, size
+from unveil.store import OWN, Ledger, Reports, RunFolder, build, digest, fill, name_of, size
 from unveil.training.average import state_of
+from unveil.training.unfinished import told, unfinished
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,10 @@ class Run:
         if self.data is None:
             facts = self.manifest["data"]
             if not facts["loadable"]:
-                raise DataError(f"this run was trained on {facts['name']} in memory; hand the data over")
+                raise DataError(
+                    f"this run was trained on {facts['name']} in memory; hand the data over, as run.evaluate(data) in "
+                    "Python, or name a file or folder that holds them"
+                )
             data = load_again(facts, data_dir)
             if data.fingerprint != facts["fingerprint"]:
                 raise DataError(
@@ -135,8 +139,9 @@ class Run:
         defensive: float = 0.0,
         watcher: Watcher | None = None,
     ) -> Report:
-        """Its report card on a split, also written to report.json where there is a run folder.
+        """Its report card on a split, also kept where there is a run folder: in report.json for its own test split.
 
+        What is found on another split, or on other data, has a file of its own there, which the report names as `kept`.
         Nats that were stopped go on where they were when they are asked for again; sections begin anew.
 
         Args:
@@ -153,8 +158,10 @@ class Run:
         check(self.model, data)
         weights = digest(state_of(nn.ModuleDict({"model": self.model, "objective": self.objective})))
         path = self.path
-        if path is not None and weights != self.manifest["tensors"]["model.safetensors"]:
-            log.warning("the weights are not those in %s any more; their figures are not kept there", path)
+        if path is not None and weights != self.manifest["tensors"].get("model.safetensors"):
+            ended = "unfinished" not in self.manifest
+            said = "the weights are not those in %s any more" if ended else "%s is unfinished"
+            log.warning(f"{said}; figures are not kept there", path)
             path = None
         ledger = None if path is None else Ledger(path)
         asked: dict[str, Any] = {
@@ -167,18 +174,24 @@ class Run:
         found = report(self.model, data, split, also, ledger=ledger, identity=weights, **asked)
         if path is not None and ledger is not None:
             try:
-                Reports(path).write({**found.as_dict(), "weights": weights}, found.values)
+                kept = Reports(path, self._report_name(data, split))
+                kept.write({**found.as_dict(), "weights": weights}, found.values)
                 ledger.close()
-                return replace(found, kept=Reports(path).figures)
+                return replace(found, kept=kept.figures)
             except RunError as error:
                 log.warning("%s; the figures are not kept", error)
         return found
 
-    def contender(self, figure: str = "nll") -> Contender:
+    def _report_name(self, data: Dataset, split: str) -> str:
+        own = data.fingerprint == self.manifest["data"]["fingerprint"]
+        return name_of(split) if own else name_of(split, data.name, data.fingerprint)
+
+    def contender(self, figure: str = "nll", report: str = OWN) -> Contender:
         """Its values of each image as it was last evaluated, to be compared with those of other runs.
 
         Args:
             figure: 'nll', 'neg_elbo', 'distortion', or 'quadrature' where the report has that section.
+            report: the file that was `kept`, without its folder and ending, where it is not of its own test split.
 
         Raises:
             RunError: it was not evaluated, or the report is damaged or of other weights.
@@ -186,9 +199,12 @@ class Run:
         """
         if self.path is None:
             raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
-        said, values = Reports(self.path).read()
-        if said["weights"] != self.manifest["tensors"]["model.safetensors"]:
-            raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
+        if "unfinished" in self.manifest:
+            raise RunError(f"{self.path} is unfinished, and keeps no figures; end its training with --resume, and evaluate")
+        kept = Reports(self.path, report)
+        said, values = kept.read()
+        if said["weights"] != self.manifest["tensors"].get("model.safetensors"):
+            raise RunError(f"{kept.figures} is of other weights; evaluate anew")
         if figure not in values:
             had = ", ".join(name for name in COMPARED if name in values)
             hint = "evaluate it with that section, or " if figure == "quadrature" else ""
@@ -196,7 +212,7 @@ class Run:
         bound = cost_name(said["normalised"])
         names = {"nll": WEIGHTED, "quadrature": "-log p(x), the integral", "neg_elbo": bound}
         return Contender(
-            name=str(self.path),
+            name=str(self.path if report == OWN else kept.figures),
             values=values[figure],
             quantity=names.get(figure, figure),
             samples=said["samples"],
@@ -217,14 +233,14 @@ class Run:
 
 
 def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
-    """Open a run folder.
+    """Open a run folder: one that is unfinished with the weights of its last checkpoint, which is said as a warning.
 
     Args:
         path: the folder.
         parts: classes of your own that the model is made of; a file never names an import.
 
     Raises:
-        RunError: no run folder, a damaged or unfinished one, or one that needs parts which are not known.
+        RunError: no run folder, a damaged one, one without a checkpoint yet, or one that needs parts which are not known.
     """
     folder = RunFolder(Path(path))
     manifest = folder.manifest()
@@ -237,8 +253,31 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     if set(modules) != {"model", "objective"}:
         raise RunError(f"{path} is damaged: its spec has no model and objective")
     both = nn.ModuleDict(modules)
-    fill(both, folder.model(size(both)), str(folder.path / "model.safetensors"))
+    manifest = _filled(both, folder, manifest)
     model, objective = modules["model"].eval(), modules["objective"].eval()
     if not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
     return Run(model, objective, manifest, folder.path)
+
+
+def _filled(both: nn.ModuleDict, folder: RunFolder, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Give model and objective their weights; the manifest, with how far it got where the run is unfinished."""
+    finished = isinstance(manifest["tensors"].get("model.safetensors"), str)
+    found = unfinished(folder, both) if manifest.get("status") == "training" or not finished else None
+    if found is None:
+        fill(both, folder.model(size(both)), str(folder.path / "model.safetensors"))
+        _warn_of_the_end(folder.path, manifest)
+        return manifest
+    fill(both, found.tensors, found.source)
+    log.warning("%s is %s", folder.path, found)
+    outcome = {"steps": found.step, "finished": False, "best_step": found.best_step, "best_value": found.best_value}
+    return {**manifest, "outcome": {**outcome, "stopped_by": None}, "unfinished": True}
+
+
+def _warn_of_the_end(path: Path, manifest: dict[str, Any]) -> None:
+    """Say so where somebody stopped the training."""
+    outcome = manifest.get("outcome")
+    if manifest.get("status") == "interrupted" and isinstance(outcome, dict):
+        step, best = outcome.get("steps"), outcome.get("best_step")
+        if isinstance(step, int) and isinstance(best, int):
+            log.warning("%s is %s", path, told(step, best))

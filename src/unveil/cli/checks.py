@@ -16,8 +16,10 @@ from unveil.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
+    from unveil.doctor import Finding
     from unveil.models import Model
     from unveil.objectives import Term
+    from unveil.run import Run
 
 FOUND = 1
 """The exit code where something is wrong."""
@@ -28,14 +30,11 @@ def doctor(arguments: list[str]) -> int:
     given = parse(options.Doctor, "doctor", arguments)
     start()
     import unveil
-    from unveil.doctor import examine_data, examine_run
+    from unveil.doctor import examine_data
 
     # any other folder is one of images
     if (Path(given.what) / "run.json").is_file():
-        run = unveil.open(given.what)
-        data = run.load_data(given.data_dir)
-        print(f"{given.what}, trained on {data}")
-        found = [*examine_run(run, data, given.seed), *examine_data(data)]
+        found = _of_run(unveil.open(given.what), given)
     else:
         data = unveil.load(given.what, data_dir=given.data_dir, measure=given.measure)
         print(data)
@@ -47,6 +46,20 @@ def doctor(arguments: list[str]) -> int:
     if not found:
         print("nothing was found")
     return FOUND if any(finding.severity == "wrong" for finding in found) else 0
+
+
+def _of_run(run: Run, given: options.Doctor) -> list[Finding]:
+    """What is wrong with a run and its data, or with its records alone where the data were in memory and are gone."""
+    from unveil.doctor import examine_data, examine_records, examine_run
+
+    facts = run.manifest["data"]
+    if not facts["loadable"]:
+        print(f"{given.what}, trained on {facts['name']} in memory: looking at its weights and metrics alone")
+        print("  to have the data looked at, hand them over in Python: unveil.doctor.examine_run(run, data)")
+        return examine_records(run)
+    data = run.load_data(given.data_dir)
+    print(f"{given.what}, trained on {data}")
+    return [*examine_run(run, data, given.seed), *examine_data(data)]
 
 
 def verify(arguments: list[str]) -> int:

@@ -102,7 +102,8 @@ def _columns(data: Dataset) -> list[tuple[str, str]]:
 
 def _draw(data: Dataset, given: options.Inspect) -> None:
     from unveil import album
+    from unveil.data import is_ink
 
     some = data.train.sample(SHOWN, 0)
-    album.samples(some.reading.mean(some.values[:]) / data.space.white, given.out)
+    album.samples(some.reading.mean(some.values[:]) / data.space.white, given.out, ink=is_ink(data))
     print(f"{len(some)} images of the training split in {given.out}")

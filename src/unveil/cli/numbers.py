@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import open_run, start
+from unveil.cli.common import apart, ending, open_run, start
 from unveil.cli.parsing import parse
 from unveil.errors import SettingError
 
 if TYPE_CHECKING:
     from unveil.evaluation import Report
+    from unveil.evaluation.likelihood.contender import Contender
 
 
 def evaluate(arguments: list[str]) -> int:
@@ -21,6 +23,7 @@ def evaluate(arguments: list[str]) -> int:
     from unveil.evaluation import SECTIONS
     from unveil.evaluation.report import require
     from unveil.preflight import threads
+    from unveil.store import write_json
     from unveil.training.precision import device_for
 
     if given.threads < 0:
@@ -28,7 +31,12 @@ def evaluate(arguments: list[str]) -> int:
     also = tuple(SECTIONS) if "all" in given.also else given.also
     require(also)
     device = device_for(given.device)
-    run, data = open_run(given.run, given.data, given.data_dir)
+    if given.out is not None:
+        ending(given.out, (".json",))
+        apart(given.out, given.data)
+        if given.run.resolve() in given.out.resolve().parents:
+            raise SettingError(f"{given.out} would lie among the files of the run; give an --out beside that folder")
+    run, data = open_run(given.run, given.data, given.data_dir, given.out)
     run.model.to(device)
     with threads(given.threads):
         found = run.evaluate(
@@ -42,8 +50,11 @@ def evaluate(arguments: list[str]) -> int:
             watcher=EvaluationBar(),
         )
     show(found)
-    if found.kept is not None:
-        print(f"also in {found.kept}")
+    if given.out is not None:
+        write_json(given.out, found.as_dict())
+    places = [str(place) for place in (found.kept, given.out) if place is not None]
+    if places:
+        print(f"also in {' and '.join(places)}")
     return 0
 
 
@@ -51,13 +62,22 @@ def compare(arguments: list[str]) -> int:
     """`unveil compare`."""
     given = parse(options.Compare, "compare", arguments)
     start()
-    import unveil
     from unveil.evaluation.likelihood.compare import compare as compared
 
-    runs = [unveil.open(path) for path in given.runs]
-    found = compared([run.contender(given.figure) for run in runs], pairs=given.pairs, level=given.level)
+    found = compared([_contender(path, given.figure) for path in given.runs], pairs=given.pairs, level=given.level)
     lines("", found.table(), found.advice())
     return 0
+
+
+def _contender(path: Path, figure: str) -> Contender:
+    """Of a run by its report, or of one of its other reports."""
+    import unveil
+
+    if path.suffix != ".json":
+        return unveil.open(path).contender(figure)
+    if not (path.parent / "run.json").is_file():
+        raise SettingError(f"{path} has no values of images beside it; give the RUN/{path.name} that unveil evaluate named")
+    return unveil.open(path.parent).contender(figure, path.stem)
 
 
 def show(found: Report) -> None:

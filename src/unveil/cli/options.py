@@ -109,8 +109,8 @@ class Sample:
         n: how many.
         seed: the same seed gives the same samples; without it, fresh ones.
         mean: give E[x|z], which is smoother to look at, instead of x.
-        out: of images a .png sheet, or a folder for one .png each; of a table a .csv or .parquet file; a .npy array of any
-            x. Without it, samples.png, samples.csv, or samples.npy where x are neither.
+        out: of images a .png sheet, or a folder for one .png each, of the size and tones of the data; of a table a .csv or
+            .parquet file; a .npy array of any x. Without it, samples.png, samples.csv, or samples.npy where x are neither.
         label: which class, by its name or number, where the model is conditioned on labels.
     """
 
@@ -124,7 +124,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Encode:
-    """Write the posteriors q(z|x) of DATA: arrays mean, scale, label and index.
+    """Write the posteriors q(z|x) of DATA: arrays mean, scale, label and index, and, of a folder of images, files.
 
     Attributes:
         run: a run folder.
@@ -202,11 +202,14 @@ class RefitPrior:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Say how good a model is, in nats, on the test split; also writes report.json.
+    """Say how good a model is, in nats, on the test split; also writes report.json in the run folder.
+
+    Figures of another split, or of other data, have a file of their own there, named in the last line.
 
     Attributes:
         run: a run folder.
         data: other data than it was trained on.
+        out: a .json file that the figures are written to as well.
         samples: K, draws of z for each image.
         images: how many images, drawn by the seed; without it, all.
         seed: of binarisation, noise and subset.
@@ -222,6 +225,7 @@ class Evaluate:
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
     data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    out: Path | None = None
     samples: int = 500
     images: int | None = None
     seed: int = 0
@@ -240,7 +244,7 @@ class Compare:
     Each must have been evaluated, on the same split, images and seed.
 
     Attributes:
-        runs: two run folders or more.
+        runs: two run folders or more; or reports in them, RUN/report-NAME.json, of another split or other data.
         figure: nll (the estimate of -log p(x)), quadrature where both reports have it, neg_elbo, or distortion.
         pairs: all of them, or each against the best.
         level: of intervals and verdicts.
@@ -302,7 +306,8 @@ class Score:
         data: what to score; without it, the test split of what the run was trained on.
         fpr: share of normal examples that may be flagged.
         by: typicality (two-sided), likelihood (-log p(x) itself), or complexity (of binary images).
-        out: a .csv or .parquet file, a row for each example: which split of the data, which row of its source, and scores.
+        out: a .csv or .parquet file, a row for each example: which split of the data, which file of a folder
+            of images, which row of its source, and scores.
         maps: a .png of the most anomalous images over what in them surprises.
         split: which split of the data, or all of it; without it all of other data, and the test split of the run's own.
         samples: K, draws of z for each example.

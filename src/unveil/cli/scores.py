@@ -53,7 +53,8 @@ def score(arguments: list[str]) -> int:
     lines("", found.table(), found.advice())
     # a row has its number from its own source, of which MNIST has one for training and one for test images
     origins = np.array(data.origins() if name == ALL else [name] * len(split))
-    columns = {"split": origins, **found.columns()}
+    named = {} if split.files is None else {"file": np.array(split.files, dtype=object)}
+    columns = {"split": origins, **named, **found.columns()}
     save_table(given.out, {name: column.tolist() for name, column in columns.items()})
     print(f"{len(split):,} rows in {given.out}: {', '.join(columns)}")
     if given.maps is not None:
@@ -64,9 +65,11 @@ def score(arguments: list[str]) -> int:
 def _draw(run: Run, data: Dataset, split: Split, found: Scores, path: Path, seed: int) -> None:
     """The most anomalous images, each over its map."""
     from unveil import album
+    from unveil.data import is_ink
     from unveil.evaluation.anomaly.surprise import surprise
 
     worst = split.subset(found.score.argsort(descending=True)[:SHOWN])
     maps = surprise(run.model, worst, seed=seed)
-    album.maps(worst.fixed(seed) / data.space.white, maps.cost if maps.expected is None else maps.excess, path)
+    nats = maps.cost if maps.expected is None else maps.excess
+    album.maps(worst.fixed(seed) / data.space.white, nats, path, ink=is_ink(data))
     print(f"the {len(worst)} most anomalous images over what in them surprises in {path}")

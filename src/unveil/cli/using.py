@@ -26,6 +26,7 @@ def sample(arguments: list[str]) -> int:
     start()
     import unveil
     from unveil.data import Space
+    from unveil.data.ink import was_ink
     from unveil.data.tables import by_name
 
     run = unveil.open(given.run)
@@ -50,7 +51,7 @@ def sample(arguments: list[str]) -> int:
     elif table:
         save_table(out, {**by_name(x, table), **_labels(context, facts)})
     else:
-        _draw(x / space.white, out)
+        _draw(x / space.white, out, was_ink(facts))
     print(f"{given.n} {'means E[x|z]' if given.mean else 'samples'} in {out}")
     return 0
 
@@ -73,16 +74,17 @@ def _labels(context: Tensor | None, facts: Mapping[str, Any]) -> dict[str, list[
     return {facts["options"].get("label", "label"): [names[one] for one in numbers] if names else numbers}
 
 
-def _draw(images: Tensor, out: Path) -> None:
-    """A sheet, or a folder with one file for each."""
+def _draw(images: Tensor, out: Path, ink: bool) -> None:
+    """A sheet, or a folder with one file for each, which is as the data are."""
     from unveil import album
+    from unveil.pictures import save_image
 
     if out.suffix:
-        album.samples(images, out)
+        album.samples(images, out, ink=ink)
         return
     digits = len(str(len(images) - 1))
-    for number, image in enumerate(images):
-        album.samples(image[None], out / f"{number:0{digits}}.png")
+    for number, image in enumerate(images.numpy()):
+        save_image(image, out / f"{number:0{digits}}.png")
 
 
 def encode(arguments: list[str]) -> int:
@@ -95,10 +97,13 @@ def encode(arguments: list[str]) -> int:
 
     ending(given.out, (".npz",))
     run, data = open_run(given.run, given.data, given.data_dir, given.out)
-    found = generation.encode(run.model, data.split(given.split))
+    split = data.split(given.split)
+    found = generation.encode(run.model, split)
     label = np.full(len(found.index), -1) if found.label is None else found.label.numpy()
-    save_array(given.out, mean=found.mean.numpy(), scale=found.scale.numpy(), label=label, index=found.index.numpy())
-    print(f"{len(found.index):,} posteriors in {given.out}: mean and scale {tuple(found.mean.shape)}, label, index")
+    named = {} if split.files is None else {"files": np.array(split.files, dtype=str)}  # savez takes no "file"
+    columns = {"label": label, "index": found.index.numpy(), **named}
+    save_array(given.out, mean=found.mean.numpy(), scale=found.scale.numpy(), **columns)
+    print(f"{len(label):,} posteriors in {given.out}: mean and scale {tuple(found.mean.shape)}, {', '.join(columns)}")
     return 0
 
 
@@ -114,6 +119,6 @@ def reconstruct(arguments: list[str]) -> int:
     run, data = open_run(given.run, given.data, given.data_dir, given.out)
     if not data.space.is_image:
         raise DataError(f"{data.name} holds no images; unveil encode writes its posteriors")
-    album.reconstructions(run.model, data.split(given.split), given.out, given.n, white=data.space.white)
+    album.reconstructions(run.model, data, given.out, given.split, given.n)
     print(f"originals over reconstructions in {given.out}")
     return 0

@@ -5,6 +5,7 @@ from unveil.data.batch import Batch, Peers
 from unveil.data.columns import Column, Field, column
 from unveil.data.dataset import Dataset, Split
 from unveil.data.feed import Feed, Looks
+from unveil.data.ink import is_ink
 from unveil.data.load import NAMED, load, load_again, load_like
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.space import MEANING, Measure, Space
@@ -30,6 +31,7 @@ __all__ = [
     "Split",
     "column",
     "from_arrays",
+    "is_ink",
     "load",
     "load_again",
     "load_like",

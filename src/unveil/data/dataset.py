@@ -44,6 +44,7 @@ class Split:
         context: (N, C) what a conditional model is given, or None.
         labelled: (N,) bool, whose context is known to a semi-supervised model; None for all.
         factors: (N, F) int64, what each example was made from, where that is known; None else. No model sees them.
+        files: N names of files below the source's folder, where each example has one of its own; None else.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Split:
     context: Tensor | None = None
     labelled: Tensor | None = None
     factors: Tensor | None = None
+    files: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -61,7 +63,9 @@ class Split:
     def subset(self, rows: Tensor) -> Split:
         """The rows at positions `rows` (int64), in that order."""
         optional = {name: pick(getattr(self, name), rows) for name in ("labels", "context", "labelled", "factors")}
-        return replace(self, values=taken(self.values, rows), rows=self.rows[rows], **optional)  # type: ignore[arg-type]
+        files = None if self.files is None else tuple(self.files[row] for row in rows.tolist())
+        moved: dict[str, Any] = {**optional, "files": files}
+        return replace(self, values=taken(self.values, rows), rows=self.rows[rows], **moved)
 
     def sample(self, n: int | None, seed: int) -> Split:
         """`n` rows drawn without replacement as a function of `seed`, in their order; all of them for None."""
@@ -232,7 +236,9 @@ class Dataset:
 
         optional = {name: together(name) for name in ("labels", "context", "labelled", "factors")}
         values, rows = joined([part.values for part in parts]), torch.cat([part.rows for part in parts])
-        whole = replace(parts[0], name=ALL, values=values, rows=rows, **optional)  # type: ignore[arg-type]
+        named = [part.files for part in parts if part.files is not None]
+        files = tuple(name for names in named for name in names) if len(named) == len(parts) else None
+        whole = replace(parts[0], name=ALL, values=values, rows=rows, files=files, **optional)  # type: ignore[arg-type]
         return whole.subset(_order(rows))
 
     def origins(self) -> list[str]:

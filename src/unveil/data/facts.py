@@ -6,16 +6,18 @@ from dataclasses import asdict
 from typing import Any
 
 from unveil.data.dataset import Dataset
+from unveil.data.ink import is_ink
 
 
 def facts_of(data: Dataset) -> dict[str, Any]:
-    """Name, space, options, columns, classes and fingerprint, as plain data."""
+    """Name, space, options, columns, classes, fingerprint and how they are drawn, as plain data."""
     return {
         "name": data.name,
         "loadable": data.loadable,
         "measure": data.space.measure,
         "shape": list(data.space.shape),
         "levels": data.space.levels,
+        "ink": is_ink(data),
         "options": dict(data.options),
         "columns": [asdict(field) for field in data.columns],
         "class_names": list(data.classes),

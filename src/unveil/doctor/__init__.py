@@ -3,6 +3,6 @@
 from unveil.doctor.data import examine_data
 from unveil.doctor.finding import Finding, Severity
 from unveil.doctor.nonfinite import NonFinite, first_nonfinite
-from unveil.doctor.run import examine_run
+from unveil.doctor.run import examine_records, examine_run
 
-__all__ = ["Finding", "NonFinite", "Severity", "examine_data", "examine_run", "first_nonfinite"]
+__all__ = ["Finding", "NonFinite", "Severity", "examine_data", "examine_records", "examine_run", "first_nonfinite"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
+from math import inf, prod
 from typing import Any, TypeVar
 
 import torch
@@ -51,6 +51,9 @@ class Case:
     seed: int = 0
     steps: int = STEPS
     memo: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    at_hand = True
+    """Whether there are data to look at."""
 
     @property
     def model(self) -> Model:
@@ -133,3 +136,28 @@ class Case:
         """Steps in an epoch; 1 where it is not known how the run was trained."""
         size = self.run.manifest.get("training", {}).get("batch_size", len(self.data.train))
         return max(1, len(self.data.train) // max(1, min(size, len(self.data.train))))
+
+
+class Told(Case):
+    """A run whose data are not at hand: what it left behind tells how many they were, and how much its nats are worth."""
+
+    at_hand = False
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run, None)  # type: ignore[arg-type]
+
+    def worth(self, share: float) -> float:
+        """Of probabilities a share of the last loss; else nats for each entry of x."""
+        facts = self.run.manifest["data"]
+        if facts["measure"] in COUNTED or not self.model.normalised:
+            losses = [
+                one for record in self.records if (one := record.get("neg_elbo", record.get("distortion"))) is not None
+            ]
+            return share * abs(losses[-1]) if losses else inf
+        return share * prod(facts["shape"])
+
+    @property
+    def epoch(self) -> int:
+        """Steps in an epoch."""
+        rows = self.run.manifest["data"]["rows"]["train"]
+        return max(1, rows // max(1, min(self.run.manifest["training"]["batch_size"], rows)))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import Dataset, Split
-from unveil.doctor.finding import Finding, some
+from unveil.doctor.finding import Finding, rows_of
 from unveil.randomness import generator
 
 MANY = 0.01
@@ -51,8 +51,8 @@ def copies_within_splits(data: Dataset) -> Iterator[Finding]:
         yield Finding(
             "doubtful" if again > MANY * len(split) else "note",
             f"the {name} split holds examples more than once",
-            f"{again:,} of n = {len(split):,} rows are exact copies of another one (rows "
-            f"{some(split.rows[hashed.places[repeated]])} of the source){_contradictions(split, hashed)}",
+            f"{again:,} of n = {len(split):,} rows are exact copies of another one ("
+            f"{rows_of(split, hashed.places[repeated])} of the source){_contradictions(split, hashed)}",
             "keep one of each: copies count several times, and a model learns them by heart first",
         )
 
@@ -76,9 +76,10 @@ def copies_between_splits(data: Dataset) -> Iterator[Finding]:
         known, split = set(hashed[first].hashes), data.split(second)
         shared = torch.tensor([hash in known for hash in hashed[second].hashes], dtype=torch.bool)
         if shared.any() and not _by_chance(data, len(data.split(first)) * len(split)):
-            rows = split.rows[hashed[second].places[shared]]
-            found.append(f"{len(rows):,} of n = {len(split):,} {second} rows also stand in {first} (rows {some(rows)})")
-            worst = max(worst, len(rows) / len(split))
+            again = hashed[second].places[shared]
+            said = rows_of(split, again)
+            found.append(f"{len(again):,} of n = {len(split):,} {second} rows also stand in {first} ({said})")
+            worst = max(worst, len(again) / len(split))
     if found:
         yield Finding(
             "wrong" if worst > MANY else "doubtful",

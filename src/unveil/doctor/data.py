@@ -16,7 +16,7 @@ from unveil.data import Dataset, Split
 from unveil.data.arrays import DARK
 from unveil.data.store import Store
 from unveil.doctor.copies import copies_between_splits, copies_within_splits
-from unveil.doctor.finding import Finding, arranged, some
+from unveil.doctor.finding import Finding, arranged, rows_of, some
 
 MARGIN = 0.25
 """Share of constant pixels worth a word. Digits have a twelfth: a margin is what images have."""
@@ -84,7 +84,7 @@ def values_not_finite(data: Dataset) -> Iterator[Finding]:
             yield Finding(
                 "wrong",
                 f"the {split.name} split has rows that are not finite",
-                f"{int(bad.sum()):,} of n = {len(split):,} rows (rows {some(split.rows[bad])} of the source)",
+                f"{int(bad.sum()):,} of n = {len(split):,} rows ({rows_of(split, bad)} of the source)",
                 "remove these rows, or fill their gaps",
             )
 
@@ -127,10 +127,14 @@ def constant_rows(data: Dataset) -> Iterator[Finding]:
     real = data.space.measure == "real"
     if data.space.measure == "columns" or data.space.size < (2 if real else SMALLEST_BLANK):
         return
-    found = {split.name: split.rows[values.amin(1) == values.amax(1)] for split, values in _splits(data)}
-    count, total = sum(map(len, found.values())), sum(len(split) for split, _ in _splits(data))
+    found = {split.name: values.amin(1) == values.amax(1) for split, values in _splits(data)}
+    count, total = sum(int(blank.sum()) for blank in found.values()), sum(len(split) for split, _ in _splits(data))
     if count:
-        where = "; ".join(f"{len(rows):,} in {name} (rows {some(rows)})" for name, rows in found.items() if len(rows))
+        where = "; ".join(
+            f"{int(blank.sum()):,} in {name} ({rows_of(data.split(name), blank)})"
+            for name, blank in found.items()
+            if blank.any()
+        )
         yield Finding(
             "doubtful" if count > BLANK * total else "note",
             f"{'images are blank' if data.space.is_image else 'rows are one number over and over'}",

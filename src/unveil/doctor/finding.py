@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
+
+from unveil.data import Split
 
 Severity = Literal["wrong", "doubtful", "note"]
 """'wrong': what is made from it cannot be trusted. 'doubtful': look at it. 'note': nothing to mend, good to know."""
@@ -39,6 +42,12 @@ class Finding:
 def arranged(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first, otherwise in their order."""
     return sorted(findings, key=lambda finding: ORDER.index(finding.severity))
+
+
+def rows_of(split: Split, which: Tensor) -> str:
+    """The first few rows of a split at positions `which`, or where that is true: by their files if they have some."""
+    part = split.subset(which.nonzero().flatten() if which.dtype == torch.bool else which)
+    return f"rows {some(part.rows)}" if part.files is None else f"files {some(part.files)}"
 
 
 def some(several: Tensor | Iterable[int] | Iterable[str]) -> str:

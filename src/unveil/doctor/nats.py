@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unveil.doctor.case import Case
-from unveil.doctor.finding import Finding, some
+from unveil.doctor.finding import Finding, rows_of
 from unveil.doctor.nonfinite import NonFinite, culprit
 
 CERTAIN = 4.0
@@ -38,7 +38,7 @@ def examples_not_finite(case: Case) -> Iterator[Finding]:
         "wrong",
         f"{case.figure} of some examples is not finite",
         "; ".join(
-            f"{int(one.sum()):,} of n = {len(one):,} in {name} (rows {some(case.sample(name).rows[one])} of the source)"
+            f"{int(one.sum()):,} of n = {len(one):,} in {name} ({rows_of(case.sample(name), one)} of the source)"
             for name, one in bad.items()
             if one.any()
         ),
@@ -94,9 +94,9 @@ def outliers(case: Case) -> Iterator[Finding]:
         order = nats.argsort(descending=True)
         far = order[nats[order] > expected + FAR * scale] if scale > 0 else order[:0]
         if len(far):
-            rows = some(case.sample(name).rows[case.nats[name].isfinite()][far])
+            rows = rows_of(case.sample(name), case.nats[name].isfinite().nonzero().flatten()[far])
             found.append(
-                f"{len(far)} of n = {len(nats):,} in {name} (rows {rows} of the source): up to {float(nats[far[0]]):.4g} "
+                f"{len(far)} of n = {len(nats):,} in {name} ({rows} of the source): up to {float(nats[far[0]]):.4g} "
                 f"nats where the median is {float(nats.median()):.4g} and no more than {expected:.4g} is to be expected"
             )
     if found:

@@ -17,7 +17,7 @@ from torch import nn
 
 from unveil.data import Dataset
 from unveil.doctor.case import STEPS, Case
-from unveil.doctor.finding import Finding, some
+from unveil.doctor.finding import Finding, rows_of, some
 from unveil.doctor.trace import Spot, find
 from unveil.errors import RunError, SettingError
 from unveil.preflight import threads
@@ -192,6 +192,8 @@ def culprit(case: Case) -> NonFinite | SettingError | None:
         lost = any(record.get("skipped") for record in case.records)
         if lost or case.run.manifest.get("status") == "diverged":
             try:
+                if not case.at_hand:
+                    raise SettingError("the data are not at hand")
                 found = first_nonfinite(case.run, case.data, case.steps)
             except SettingError as error:
                 found = error
@@ -213,7 +215,9 @@ def lost_steps(case: Case) -> Iterator[Finding]:
             "taken again from a checkpoint" if found.exact else "with the weights in use, since those of then are not kept"
         )
         where = f"{found.tensor} of {found.module}" if found.module else found.tensor
-        rows = f", in rows {some(found.rows)} of the source" if found.rows else ""
+        train = case.data.train
+        seen = torch.isin(train.rows, torch.tensor(found.rows, dtype=torch.int64))
+        rows = f", in {rows_of(train, seen)} of the source" if found.rows else ""
         evidence = f"step {found.step}, {how}: {where} is not finite{rows}"
         change = "look at these rows and this module" if found.rows else change
     yield Finding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from unveil.data import Dataset
-from unveil.doctor.case import STEPS, Case
+from unveil.doctor.case import STEPS, Case, Told
 from unveil.doctor.finding import Finding, arranged
 from unveil.doctor.latent import collapsed, dead_codes, likelihood_scales, posterior_scales
 from unveil.doctor.likelihood import likelihood_misfit
@@ -36,6 +36,8 @@ CHECKS: list[Check] = [
     outliers,
 ]
 """All checks of a run whose weights are finite. Whoever adds one, a function from a case to findings, puts it here."""
+RECORDED: list[Check] = [lost_steps, interrupted, still_falling, rose_again, jumps, weight_below_one]
+"""Those of them that look at what the run left behind alone."""
 
 
 def examine_run(run: Run, data: Dataset, seed: int = 0, steps: int = STEPS) -> list[Finding]:
@@ -59,3 +61,9 @@ def examine_run(run: Run, data: Dataset, seed: int = 0, steps: int = STEPS) -> l
         return spoiled  # whatever else is looked at would be no number either
     check(run.model, case.data)
     return arranged(finding for one in CHECKS for finding in one(case))
+
+
+def examine_records(run: Run) -> list[Finding]:
+    """What its weights and metrics alone say is wrong with a run whose data are not at hand, the worst first."""
+    case = Told(run)
+    return list(weights_not_finite(case)) or arranged(finding for one in RECORDED for finding in one(case))

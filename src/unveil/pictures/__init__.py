@@ -1,7 +1,7 @@
 """Pictures from arrays; nothing here knows a model."""
 
 from unveil.pictures.charts import curves, latent_plane, manifold
-from unveil.pictures.sheets import maps, on_paper, pairs, save_sheet, sheet
+from unveil.pictures.sheets import maps, on_paper, pairs, save_image, save_sheet, sheet
 from unveil.pictures.style import PALETTE, save
 from unveil.pictures.tables import Column, marginals
 
@@ -16,6 +16,7 @@ __all__ = [
     "on_paper",
     "pairs",
     "save",
+    "save_image",
     "save_sheet",
     "sheet",
 ]

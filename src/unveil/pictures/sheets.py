@@ -17,8 +17,14 @@ WIDTH = 1_000
 """Pixels that a sheet is enlarged to, about."""
 
 
-def sheet(images: np.ndarray, columns: int | None = None, gap: int = GAP) -> np.ndarray:
-    """(H', W', C) bytes: images (N, C, H, W) with values in [0, 1], row by row, dark on light.
+def sheet(images: np.ndarray, columns: int | None = None, gap: int = GAP, ink: bool = False) -> np.ndarray:
+    """(H', W', C) bytes: images (N, C, H, W) with values in [0, 1], row by row, on white.
+
+    Args:
+        images: what is NaN stays white, as what lies between them is.
+        columns: images to a row; None for a sheet that is about square.
+        gap: pixels between two images.
+        ink: whether they are drawn as ink on paper: dark where they are large.
 
     Raises:
         DataError: these are no images of one or three channels.
@@ -28,13 +34,15 @@ def sheet(images: np.ndarray, columns: int | None = None, gap: int = GAP) -> np.
     count, channels, height, width = images.shape
     columns = columns or ceil(sqrt(count))
     rows = ceil(count / columns)
-    pixels = np.clip(images, 0, 1)
-    if channels == 1:
-        pixels = 1 - pixels  # ink on paper
+    pixels = np.nan_to_num(_drawn(np.clip(images, 0, 1), ink), nan=1.0)
     canvas = np.ones((rows, columns, channels, height + gap, width + gap), np.float32)
     canvas.reshape(rows * columns, channels, height + gap, width + gap)[:count, :, :height, :width] = pixels
     flat = canvas.transpose(0, 3, 1, 4, 2).reshape(rows * (height + gap), columns * (width + gap), channels)
     return np.round(255 * flat[: flat.shape[0] - gap, : flat.shape[1] - gap]).astype(np.uint8)
+
+
+def _drawn(images: np.ndarray, ink: bool) -> np.ndarray:
+    return 1 - images if ink else images
 
 
 def png(pixels: np.ndarray, width: int = WIDTH) -> bytes:
@@ -48,10 +56,16 @@ def png(pixels: np.ndarray, width: int = WIDTH) -> bytes:
     return buffer.getvalue()
 
 
-def save_sheet(images: np.ndarray, path: Path, columns: int | None = None, gap: int = GAP) -> Path:
-    """Write a sheet as PNG, whole or not at all."""
-    content = png(sheet(images, columns, gap))
+def save_sheet(images: np.ndarray, path: Path, columns: int | None = None, gap: int = GAP, ink: bool = False) -> Path:
+    """Write a sheet as PNG, enlarged, whole or not at all."""
+    content = png(sheet(images, columns, gap, ink))
     write(path, content)
+    return path
+
+
+def save_image(image: np.ndarray, path: Path) -> Path:
+    """Write one image (C, H, W) with values in [0, 1] as PNG: its own pixels and tones, whole or not at all."""
+    write(path, png(sheet(image[None]), width=0))
     return path
 
 
@@ -66,18 +80,18 @@ def maps(nats: np.ndarray) -> np.ndarray:
     return np.stack([1 - blue, 1 - np.maximum(red, blue), 1 - red], 1)
 
 
-def on_paper(images: np.ndarray) -> np.ndarray:
-    """(N, 3, H, W) of images (N, C, H, W) with values in [0, 1]: gray ones dark on light, as a sheet shows them."""
-    return np.repeat(1 - images, 3, 1) if images.shape[1] == 1 else images
+def on_paper(images: np.ndarray, ink: bool = False) -> np.ndarray:
+    """(N, 3, H, W) of images (N, C, H, W) with values in [0, 1], as a sheet shows them."""
+    drawn = _drawn(images, ink)
+    return np.repeat(drawn, 3, 1) if images.shape[1] == 1 else drawn
 
 
 def pairs(originals: np.ndarray, copies: np.ndarray, columns: int) -> np.ndarray:
-    """(2 N, C, H, W): rows of originals, each with the row of its copies below."""
+    """(2 N, C, H, W): rows of originals, each with the row of its copies below; NaN where the last ones have no more."""
     blocks = []
     for start in range(0, len(originals), columns):
         for images in (originals, copies):
             row = images[start : start + columns]
-            white = float(row.shape[1] == 3)  # gray images are drawn as ink
-            blank = np.full((columns - len(row), *row.shape[1:]), white, row.dtype)
+            blank = np.full((columns - len(row), *row.shape[1:]), np.nan, row.dtype)
             blocks.append(np.concatenate([row, blank]))
     return np.concatenate(blocks)

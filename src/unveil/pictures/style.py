@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,26 @@ DPI = 150
 
 def blank(width: float, height: float, title: str, note: str = "") -> tuple[Figure, Axes]:
     """A figure of that size in inches with one bare pair of axes, a title, and a note in small print below it."""
+    figure, every = stacked(width, height, (1.0,), title, note)
+    return figure, every[0]
+
+
+def stacked(width: float, height: float, shares: Sequence[float], title: str, note: str = "") -> tuple[Figure, list[Axes]]:
+    """The same with several pairs of axes one over the other, of heights in these proportions, over the same x."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    axes = figure.add_subplot()
+    every = figure.subplots(len(shares), 1, sharex=True, squeeze=False, height_ratios=list(shares)).ravel().tolist()
+    axes = every[0]
     axes.set_title(title, loc="left", fontsize=12, color=INK, pad=20 if note else 8)
     if note:
         axes.annotate(
             note, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points", fontsize=8, color="#666666"
         )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors=INK)
-    return figure, axes
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8, colors=INK)
+    return figure, every
 
 
 def panels(rows: int, columns: int, title: str, note: str) -> tuple[Figure, list[Axes]]:

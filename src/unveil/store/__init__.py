@@ -2,12 +2,13 @@
 
 from unveil.store.files import write, write_json
 from unveil.store.folder import FORMAT, RunFolder, free_path
-from unveil.store.report import Ledger, Reports
+from unveil.store.report import OWN, Ledger, Reports, name_of
 from unveil.store.spec import build, describe, fill, size
 from unveil.store.tensors import digest
 
 __all__ = [
     "FORMAT",
+    "OWN",
     "Ledger",
     "Reports",
     "RunFolder",
@@ -16,6 +17,7 @@ __all__ = [
     "digest",
     "fill",
     "free_path",
+    "name_of",
     "size",
     "write",
     "write_json",

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from unveil.errors import RunError
 from unveil.store import files, lock, pieces, tensors
-from unveil.store.report import Reports
+from unveil.store.report import forget
 
 FORMAT = 1
 """Version of the layout; a newer one is refused."""
@@ -100,7 +100,7 @@ class RunFolder:
         digest stands beside weights that are not its own. Figures of earlier weights go.
         """
         self.write_manifest({**content, "status": "training", "tensors": {}})
-        Reports(self.path).forget()
+        forget(self.path)
         whole = {**content, "tensors": {"model.safetensors": tensors.save(self.path / "model.safetensors", state)}}
         self.write_manifest(whole)
         return whole
@@ -114,7 +114,7 @@ class RunFolder:
         digests = self.manifest().get("tensors")
         digest = digests.get("model.safetensors") if isinstance(digests, dict) else None
         if not isinstance(digest, str):
-            raise RunError(f"{self.path} has no finished weights; end its training with --resume")
+            raise RunError(f"{self.path} is unfinished, without a checkpoint that can be read; train it with --resume")
         return tensors.load(self.path / "model.safetensors", digest, most)
 
     # what happened

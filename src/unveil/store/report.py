@@ -1,13 +1,15 @@
 """What an evaluation leaves in a run folder: its figures, the values they are means of, and what was found on the way.
 
-report.json          the figures, and the digest of the weights that they are of
+report.json          the figures on the run's own test split, and the digest of the weights that they are of
 report.safetensors   the values of each image, for comparing runs image by image
+report-NAME.json     likewise, with values of its own, on another split or on other data
 partial-KEY.json     a weighing that runs or was stopped, and partial-KEY-DIGEST.safetensors what it has found so far
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,24 +22,33 @@ from unveil.store import files, tensors
 
 log = logging.getLogger(__name__)
 
-FIGURES, VALUES = "report.json", "report.safetensors"
+FIGURES, VALUES = ".json", ".safetensors"
+OWN = "report"
+"""What the report of the run's own test split is called, and how all others begin."""
 PARTIAL, SHORT = "partial", 16
+SAID, TOLD = 40, 8
+"""Letters of the name of data, and of their fingerprint, that have room in that of a report."""
+
+
+def name_of(split: str, data: str = "", fingerprint: str = "") -> str:
+    """What the report is called of a split of the run's own data, or of other data with their name and fingerprint."""
+    if not fingerprint:
+        return OWN if split == "test" else f"{OWN}-{split}"
+    said = re.sub("[^A-Za-z0-9]+", "-", Path(data).stem)[:SAID].strip("-")
+    return "-".join(part for part in (OWN, said, fingerprint[:TOLD], split) if part)
 
 
 class Reports:
-    """The reports of a run folder.
+    """A report of a run folder.
 
     Args:
         path: the run folder.
+        name: what `name_of` gave.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = OWN) -> None:
         self.path = path
-
-    @property
-    def figures(self) -> Path:
-        """Where the figures are."""
-        return self.path / FIGURES
+        self.figures, self.values = path / f"{name}{FIGURES}", path / f"{name}{VALUES}"
 
     def write(self, content: Mapping[str, Any], values: Mapping[str, Tensor]) -> None:
         """Keep figures, and the values (N,) of each image.
@@ -47,11 +58,11 @@ class Reports:
         """
         try:
             # no figures stand beside values of another evaluation: after a power cut in between there are none
-            (self.path / FIGURES).unlink(missing_ok=True)
+            self.figures.unlink(missing_ok=True)
         except OSError as error:
-            raise RunError(f"{self.path / FIGURES} cannot be replaced: {error.strerror}") from error
-        digest = tensors.save(self.path / VALUES, dict(values))
-        files.write_json(self.path / FIGURES, {**content, "tensors": {VALUES: digest}})
+            raise RunError(f"{self.figures} cannot be replaced: {error.strerror}") from error
+        digest = tensors.save(self.values, dict(values))
+        files.write_json(self.figures, {**content, "tensors": {self.values.name: digest}})
 
     def read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The figures and the values.
@@ -59,17 +70,21 @@ class Reports:
         Raises:
             RunError: there are none, or they are damaged.
         """
-        if not (self.path / FIGURES).is_file():
+        if not self.figures.is_file():
+            if self.figures.stem != OWN:
+                raise RunError(f"there is no report {self.figures}; `unveil evaluate` says what it calls its reports")
             raise RunError(f"{self.path} has not been evaluated; do so by `unveil evaluate {self.path}`")
-        content = files.read_json(self.path / FIGURES)
+        content = files.read_json(self.figures)
         held = content.get("tensors") if isinstance(content, dict) else None
-        if not isinstance(held, dict) or not isinstance(held.get(VALUES), str):
-            raise RunError(f"{self.path / FIGURES} is damaged, or of an older version; evaluate anew")
-        return content, tensors.load(self.path / VALUES, held[VALUES])
+        if not isinstance(held, dict) or not isinstance(held.get(self.values.name), str):
+            raise RunError(f"{self.figures} is damaged, or of an older version; evaluate anew")
+        return content, tensors.load(self.values, held[self.values.name])
 
-    def forget(self) -> None:
-        """Remove figures, values and what was found on the way: the weights are others now."""
-        for path in (self.path / FIGURES, self.path / VALUES, *self.path.glob(f"{PARTIAL}-*")):
+
+def forget(folder: Path) -> None:
+    """Remove all figures, values and what was found on the way from a run folder: the weights are others now."""
+    for pattern in (f"{OWN}{FIGURES}", f"{OWN}{VALUES}", f"{OWN}-*{FIGURES}", f"{OWN}-*{VALUES}", f"{PARTIAL}-*"):
+        for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
 
 

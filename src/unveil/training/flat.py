@@ -7,7 +7,7 @@ quarter of the step of a small network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,6 +21,21 @@ PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers that do nothing with their weights but a matrix product or a convolution."""
 ROOM = 8
 """Numbers that a message has beside the gradients."""
+
+
+def in_order(module: nn.Module, parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    """Parameters of a module in the order in which they lie in the vector.
+
+    Those with a shadow come first, so that one copy refreshes it; in full precision too, so that a checkpoint means the
+    same weights in both.
+    """
+    lowered = _lowered(module)
+    return sorted(parameters, key=lambda parameter: id(parameter) not in lowered)
+
+
+def _lowered(module: nn.Module) -> set[int]:
+    """Which parameters have a shadow, by their identity."""
+    return {id(p) for layer in module.modules() if isinstance(layer, PRODUCTS) for p in layer.parameters()}
 
 
 class Flat:
@@ -49,11 +64,9 @@ class Flat:
             raise SettingError("the model has no weights to train")
         if len({parameter.dtype for parameter in trained}) > 1:
             raise SettingError("the model mixes parameters of several types; bring it to one by model.float()")
-        lowered = {id(p) for layer in module.modules() if isinstance(layer, PRODUCTS) for p in layer.parameters()}
-        # those with a shadow come first, so that one copy refreshes it; in full precision too, so that a checkpoint means
-        # the same weights in both
-        self.parameters = sorted(trained, key=lambda parameter: id(parameter) not in lowered)
+        self.parameters = in_order(module, trained)
         self._sizes = [parameter.numel() for parameter in self.parameters]
+        lowered = _lowered(module)
         self._shadowed = 0 if low is None else sum(id(parameter) in lowered for parameter in self.parameters)
         self.values = torch.cat([parameter.detach().flatten() for parameter in self.parameters])
         self.cut = Cut(len(self.values), team, shard)

@@ -74,7 +74,10 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
     reading = reading_of_images(seen.frame.channels, seen.near, measure, str(root))
     values = stored(shelf, seen, str(root))
     given = named([_place(path)[0] for path in kept])
-    train, validation, test = parted(Split("all", values, labels, torch.arange(len(values)), reading), given)
+    # a name that is no UTF-8 is written with escapes
+    files = tuple(path.as_posix().encode(errors="backslashreplace").decode() for path in kept)
+    whole = Split("all", values, labels, torch.arange(len(values)), reading, files=files)
+    train, validation, test = parted(whole, given)
     about = [classes_said(names, "sub-folder")] if names else []
     return Dataset(
         str(root),
