@@ -21,7 +21,7 @@ def evaluated(tmp_path_factory):
     out = tmp_path_factory.mktemp("facts") / "run"
     data = unveil.load("digits")
     chosen = unveil.train(data, recipe="vae", latent=2, epochs=2, out=out)
-    return chosen, chosen.evaluate(samples=20, images=12, also=("latent", "aggregate", "memory", "samples"))
+    return chosen, chosen.evaluate(samples=20, images=12, also=("latent", "aggregate", "samples"))
 
 
 def test_every_section_has_its_record():
@@ -31,7 +31,7 @@ def test_every_section_has_its_record():
 def test_a_report_that_was_kept_says_what_it_said(evaluated):
     run, report = evaluated
     kept = unveil.open(run.path).report()
-    assert set(kept.sections) == {"latent", "aggregate", "memory"}
+    assert set(kept.sections) == {"latent", "aggregate"}
     assert "samples" in kept.refused
     assert str(kept) == str(report)
     assert kept.advice() == report.advice()
@@ -94,7 +94,7 @@ def test_the_commands_make_the_run_again(evaluated):
     assert train.startswith("unveil train digits --recipe vae ")
     assert "--epochs 2" in train
     assert "--model.latent 2" in train
-    wanted = "--samples 20 --images 12 --also latent aggregate memory samples"
+    wanted = "--samples 20 --images 12 --also latent aggregate samples"
     assert evaluate == f"unveil evaluate {run.path} {wanted}"
     from unveil.cli.parsing import parse_train
 

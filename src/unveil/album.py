@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unveil import generation, pictures
-from unveil.data import Dataset, Field, Split, column
+from unveil.data import Dataset, Field, Space, Split, column
 from unveil.models import Model
 
 GRID = 20
@@ -35,6 +35,30 @@ def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder:
     return [
         path for pictures_of in (_plane, _images, _columns, _curves) for path in pictures_of(model, data, records, folder)
     ]
+
+
+def draw_without_data(
+    model: Model, space: Space, context: Tensor | None, title: str, records: Sequence[dict[str, Any]], folder: Path
+) -> list[Path]:
+    """Draw what shows nothing of the data: the manifold of a plane, samples, and the curves of training.
+
+    Args:
+        model: trained.
+        space: of its x.
+        context: (n, C) what samples of a conditional model are given; None for others.
+        title: what the data are called.
+        records: lines of metrics.jsonl.
+        folder: made if need be.
+    """
+    drawn = []
+    if space.is_image:
+        z = generation.latent_shape(model, space.shape, context)
+        if context is None and len(z) == 1 and z[0] <= 2:
+            plane = generation.plane(model, torch.zeros(2, *z))
+            drawn.append(_manifold(model, plane, axis_names(plane), folder / "manifold.png", space.white))
+        x = model.sample(SHEET, context, seed=0, mean=True)
+        drawn.append(samples(x / space.white, folder / "samples.png"))
+    return [*drawn, *_training(records, title, folder)]
 
 
 def reconstructions(model: Model, split: Split, path: Path, count: int = 40, columns: int = 10, white: float = 1.0) -> Path:
@@ -126,6 +150,10 @@ def maps(images: Tensor, nats: Tensor, path: Path, columns: int = 10) -> Path:
 
 
 def _curves(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    yield from _training(records, _title(data), folder)
+
+
+def _training(records: Sequence[dict[str, Any]], title: str, folder: Path) -> Iterator[Path]:
     if records:
         note = "training (solid) and, with averaged weights, validation (dashed)"
-        yield pictures.save(pictures.curves(records, f"Training on {_title(data)}", note), folder / "curves.png")
+        yield pictures.save(pictures.curves(records, f"Training on {title}", note), folder / "curves.png")

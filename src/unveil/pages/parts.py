@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from unveil.errors import RunError
+from unveil.generation import latent_shape
 from unveil.run import Run
 
 LONGEST = 600
@@ -89,14 +89,8 @@ def _words(spec: list[dict[str, Any]], given: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-@torch.no_grad()
 def _latent(run: Run) -> tuple[int, ...]:
-    facts = run.manifest["data"]
-    device = next(run.model.parameters()).device
     try:
-        x = torch.zeros(1, *facts["shape"], device=device)
-        context = run.context(None, 1)
-        found = run.model.encode(x, None if context is None else context.to(device))
-        return tuple(found.event_shape)
+        return latent_shape(run.model, run.manifest["data"]["shape"], run.context(None, 1))
     except (RuntimeError, TypeError, ValueError, IndexError, KeyError):
         raise RunError("run.json is damaged: its model does not read x of the shape that it states") from None
