@@ -23,7 +23,7 @@ ORDER = [
     {"album", "preflight"},
     {"run"},
     {"launch"},
-    {"refit"},
+    {"refit", "pages"},
     {"doctor", "verify"},
     {"cli"},
 ]

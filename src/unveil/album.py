@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unveil import generation, pictures
-from unveil.data import Dataset, Field, column, is_ink
+from unveil.data import Dataset, Field, Space, column, is_ink
 from unveil.models import Model
 
 GRID = 20
@@ -35,6 +35,37 @@ def draw(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder:
     return [
         path for pictures_of in (_plane, _images, _columns, _curves) for path in pictures_of(model, data, records, folder)
     ]
+
+
+def draw_without_data(
+    model: Model,
+    space: Space,
+    context: Tensor | None,
+    title: str,
+    records: Sequence[dict[str, Any]],
+    folder: Path,
+    ink: bool = False,
+) -> list[Path]:
+    """Draw what shows nothing of the data: the manifold of a plane, samples, and the curves of training.
+
+    Args:
+        model: trained.
+        space: of its x.
+        context: (n, C) what samples of a conditional model are given; None for others.
+        title: what the data are called.
+        records: lines of metrics.jsonl.
+        folder: made if need be.
+        ink: whether x is drawn dark where it is large.
+    """
+    drawn = []
+    if space.is_image:
+        z = generation.latent_shape(model, space.shape, context)
+        if context is None and len(z) == 1 and z[0] <= 2:
+            plane = generation.plane(model, torch.zeros(2, *z))
+            drawn.append(_manifold(model, plane, folder / "manifold.png", space.white, ink))
+        x = model.sample(SHEET, context, seed=0, mean=True)
+        drawn.append(samples(x / space.white, folder / "samples.png", ink=ink))
+    return [*drawn, *_training(records, title, folder)]
 
 
 def reconstructions(
@@ -65,7 +96,7 @@ def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folde
     yield pictures.save(figure, folder / "latent_plane.png")
     # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
     if data.space.is_image and data.test.context is None and encoded.mean.dim() == 2:
-        yield _manifold(model, plane, names, folder / "manifold.png", data)
+        yield _manifold(model, plane, folder / "manifold.png", data.space.white, is_ink(data))
 
 
 def _title(data: Dataset) -> str:
@@ -73,12 +104,14 @@ def _title(data: Dataset) -> str:
     return Path(data.name).name
 
 
-def _manifold(model: Model, plane: generation.Plane, names: tuple[str, str], path: Path, data: Dataset) -> Path:
-    images = generation.decode(model, plane.grid(GRID)) / data.space.white
-    pixels = pictures.sheet(images.numpy(), GRID, gap=0, ink=is_ink(data))
+def _manifold(model: Model, plane: generation.Plane, path: Path, white: float, ink: bool) -> Path:
+    images = generation.decode(model, plane.grid(GRID)) / white
+    pixels = pictures.sheet(images.numpy(), GRID, gap=0, ink=ink)
     levels = [(i + 0.5) / GRID for i in range(GRID)]
     note = "E[x|z] at the prior's quantiles" + (", all other directions at their mean" if plane.principal else "")
-    return pictures.save(pictures.manifold(pixels, levels, "What the model makes of each point", note, names), path)
+    return pictures.save(
+        pictures.manifold(pixels, levels, "What the model makes of each point", note, axis_names(plane)), path
+    )
 
 
 def axis_names(plane: generation.Plane) -> tuple[str, str]:
@@ -128,6 +161,10 @@ def maps(images: Tensor, nats: Tensor, path: Path, columns: int = 10, ink: bool 
 
 
 def _curves(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
+    yield from _training(records, _title(data), folder)
+
+
+def _training(records: Sequence[dict[str, Any]], title: str, folder: Path) -> Iterator[Path]:
     if records:
         note = "training (solid) and, with averaged weights, validation (dashed)"
-        yield pictures.save(pictures.curves(records, f"Training on {_title(data)}", note), folder / "curves.png")
+        yield pictures.save(pictures.curves(records, f"Training on {title}", note), folder / "curves.png")

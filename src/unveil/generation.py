@@ -5,6 +5,7 @@ All of it is deterministic but for what takes a seed: `encode` gives the posteri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -43,6 +44,21 @@ class Encoded:
 def encode(model: Model, split: Split) -> Encoded:
     """q(z|x) of every example, without noise: a random reading gives way to its mean, the gray image."""
     return Encoded(*encoded(model, split), split.labels, split.rows)
+
+
+@torch.no_grad()
+def latent_shape(model: Model, shape: Sequence[int], context: Tensor | None = None) -> tuple[int, ...]:
+    """The shape of one z, of the first layer where there are several.
+
+    Args:
+        model: what encodes x.
+        shape: of one x.
+        context: (N, C) of which the first row is given, where the model is conditioned on one.
+    """
+    device = next(model.parameters()).device
+    given = None if context is None else context[:1].to(device)
+    with in_evaluation(model):
+        return tuple(model.encode(torch.zeros(1, *shape, device=device), given).event_shape)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ import unveil.parts
 from unveil.data import Dataset, Field, load_again
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
+from unveil.evaluation.kept import recall
 from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
 from unveil.evaluation.names import cost_name
 from unveil.models import Model
@@ -197,14 +198,7 @@ class Run:
             RunError: it was not evaluated, or the report is damaged or of other weights.
             SettingError: it has no such figure.
         """
-        if self.path is None:
-            raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
-        if "unfinished" in self.manifest:
-            raise RunError(f"{self.path} is unfinished, and keeps no figures; end its training with --resume, and evaluate")
-        kept = Reports(self.path, report)
-        said, values = kept.read()
-        if said["weights"] != self.manifest["tensors"].get("model.safetensors"):
-            raise RunError(f"{kept.figures} is of other weights; evaluate anew")
+        kept, said, values = self._kept(report)
         if figure not in values:
             had = ", ".join(name for name in COMPARED if name in values)
             hint = "evaluate it with that section, or " if figure == "quadrature" else ""
@@ -227,9 +221,37 @@ class Run:
             defensive=said.get("defensive", 0.0),
         )
 
+    def report(self) -> Report:
+        """Its report card as it was last evaluated.
+
+        Raises:
+            RunError: it was not evaluated, or the report is damaged, of an older version or of other weights.
+        """
+        kept, said, values = self._kept(OWN)
+        try:
+            return replace(recall(said, values), kept=kept.figures)
+        except RunError as error:
+            raise RunError(f"{kept.figures} is damaged, or of an older version: {error}; evaluate anew") from None
+
+    def _kept(self, name: str) -> tuple[Reports, dict[str, Any], dict[str, Tensor]]:
+        """The report of that name in its folder, and what it says of these very weights."""
+        if self.path is None:
+            raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
+        if "unfinished" in self.manifest:
+            raise RunError(f"{self.path} is unfinished, and keeps no figures; end its training with --resume, and evaluate")
+        kept = Reports(self.path, name)
+        said, values = kept.read()
+        if said.get("weights") != self.manifest["tensors"].get("model.safetensors"):
+            raise RunError(f"{kept.figures} is of other weights; evaluate anew")
+        return kept, said, values
+
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl: a record for each epoch."""
         return [] if self.path is None else RunFolder(self.path).lines("metrics.jsonl")
+
+    def timing(self) -> list[dict[str, Any]]:
+        """The lines of timing.jsonl: when each epoch had ended."""
+        return [] if self.path is None else RunFolder(self.path).lines("timing.jsonl")
 
 
 def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
