@@ -21,5 +21,7 @@ def require() -> None:
         import starlette
         import uvicorn
     except ImportError:
-        raise SettingError("serving needs starlette and uvicorn, which are not installed; pip install 'unveil[serve]'") from None
+        raise SettingError(
+            "serving needs starlette and uvicorn, which are not installed; pip install 'unveil[serve]'"
+        ) from None
     del starlette, uvicorn

@@ -167,7 +167,9 @@ class Rows(Value):
         _sized(given, name, 1, self.most)
         for row in given:
             _sized(row, name, len(self.columns), len(self.columns))
-        return torch.tensor([[self._cell(one, field) for one, field in zip(row, self.columns, strict=True)] for row in given])
+        return torch.tensor(
+            [[self._cell(one, field) for one, field in zip(row, self.columns, strict=True)] for row in given]
+        )
 
     def _cell(self, given: Any, field: Field) -> float:
         name = f"column {shown(field.name)}"
