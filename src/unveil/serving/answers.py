@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,23 @@ from unveil.serving.refusal import Refusal, shown
 
 PNG = "image/png"
 TEXT = "text/plain"
-COUNTED = ("binary", "levels", "count")
-"""Measures of x that are whole numbers, unless they are means."""
 
 
 def written(content: Any) -> bytes:
-    """JSON in ASCII, which no reader takes for anything else."""
-    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    """JSON in ASCII, which no reader takes for anything else; null for numbers that are none."""
+    try:
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_nulls(content), allow_nan=False, separators=(",", ":"))
+    return text.encode()
+
+
+def _nulls(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _nulls(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_nulls(value) for value in content]
+    return content if not isinstance(content, float) or isfinite(content) else None
 
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -78,24 +89,9 @@ def picture(x: Tensor, space: Space) -> Response:
     return Response(png(pixels, pixels.shape[1]), media_type=PNG)
 
 
-def cells(x: Tensor, space: Space, columns: Sequence[Field], mean: bool) -> list[Any]:
-    """x (n, *event) as nested lists: rows of a table with their words, whole numbers where x is counted."""
+def cells(x: Tensor, columns: Sequence[Field]) -> list[Any]:
+    """x (n, *event) as nested lists; of a table rows with its words."""
     if columns:
-        by_column = [[_known(one) for one in column] for column in by_name(x, columns).values()]
-        return [list(row) for row in zip(*by_column, strict=True)]
-    whole = space.measure in COUNTED and not mean and bool(x.isfinite().all())
-    return numbers(x.long() if whole else x)
-
-
-def numbers(values: Tensor) -> list[Any]:
-    """Nested lists of numbers; null for what is none."""
-    listed: list[Any] = values.tolist()
-    return _nulls(listed) if values.is_floating_point() and not bool(values.isfinite().all()) else listed
-
-
-def _nulls(listed: list[Any]) -> list[Any]:
-    return [_nulls(one) if isinstance(one, list) else _known(one) for one in listed]
-
-
-def _known(cell: Any) -> Any:
-    return cell if not isinstance(cell, float) or np.isfinite(cell) else None
+        return [list(row) for row in zip(*by_name(x, columns).values(), strict=True)]
+    listed: list[Any] = x.tolist()
+    return listed

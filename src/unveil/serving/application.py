@@ -127,7 +127,7 @@ class Application:
                 pixels = await asyncio.to_thread(decode, Blob("the image", body), frame)
             except BadImageError as error:
                 raise Refusal(400, f"the image cannot be read: {error.reason}") from None
-        x = torch.from_numpy(np.ascontiguousarray(pixels)).float()[None]
+        x = torch.from_numpy(np.array(pixels)).float()[None]
         return x if space.measure == "levels" else x / 255
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unveil.data.reading import Binarise
 from unveil.randomness import generator, key
-from unveil.serving.answers import PNG, cells, json_answer, numbers, picture
+from unveil.serving.answers import PNG, cells, json_answer, picture
 from unveil.serving.bodies import JSON
 from unveil.serving.fields import SEEDS, Flag, Form, Label, Numbers, Rows, Schema, Value, Whole
 from unveil.serving.refusal import Refusal
@@ -140,7 +140,7 @@ def _means(served: Served, found: Found, media: str) -> Response:
     space = served.facts.space
     if media == PNG:
         return picture(found["x"], space)
-    return json_answer({"x": cells(found["x"], space, served.facts.columns, mean=True)})
+    return json_answer({"x": cells(found["x"], served.facts.columns)})
 
 
 def _sample(served: Served) -> Endpoint:
@@ -162,7 +162,7 @@ def _sample(served: Served) -> Endpoint:
             if context is not None:
                 places = context.argmax(1).tolist()
                 labels["label"] = [facts.class_names[one] for one in places] if facts.class_names else places
-            x = cells(found["x"], facts.space, facts.columns, mean)
+            x = cells(found["x"], facts.columns)
             return json_answer({"x": x, "seed": seed, "mean": mean, **labels})
 
         return Asked("mean" if mean else "sample", [piece], answer)
@@ -185,7 +185,7 @@ def _image(served: Served) -> str | None:
 
 def _encode(served: Served) -> Endpoint:
     def answer(found: Found, media: str) -> Response:
-        return json_answer({name: numbers(found[name]) for name in ("mean", "scale")})
+        return json_answer({name: found[name].tolist() for name in ("mean", "scale")})
 
     def asked(values: Mapping[str, Any]) -> Asked:
         return Asked("encode", _with_x(served, values), answer)
@@ -228,7 +228,7 @@ def _score(served: Served) -> Endpoint:
             work = served.kinds["score"].work.work
             assert isinstance(work, Score)
             told = {"quantity": work.quantity, "samples": served.samples, "seed": seed}
-            return json_answer({"nats": numbers(found["nats"]), **told})
+            return json_answer({"nats": found["nats"].tolist(), **told})
 
         return Asked("score", pieces, answer)
 

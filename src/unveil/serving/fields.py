@@ -142,7 +142,7 @@ def _sized(given: Any, name: str, least: int, most: int) -> None:
     if type(given) is not list:
         raise wrong(name, given, f"give a list of {least if least == most else f'{least} to {most}'}")
     if not least <= len(given) <= most:
-        raise wrong(name, f"a list of {len(given):,}", f"give {least if least == most else f'{least} to {most:,}'} there")
+        raise wrong(name, given, f"give {least if least == most else f'{least} to {most:,}'} there")
 
 
 ENDS: dict[str, tuple[float, float]] = {"real": (-SINGLE, SINGLE), "positive": (1e-30, SINGLE), "count": (0, 2**24)}

@@ -29,10 +29,8 @@ log = logging.getLogger(__name__)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
 }
-"""What every answer has: it is no page, is kept nowhere, and is shown in no frame."""
+"""What every answer has: it is what it says and no page, and is kept nowhere."""
 SHORTEST = 16
 """Characters of a token, at least."""
 MAKE = "python -c 'import secrets; print(secrets.token_urlsafe())' > token"
@@ -95,8 +93,8 @@ class Policy:
         reached = not is_loopback(host) or not all(is_loopback(_bare(name)) for name in names)
         if reached and token is None:
             raise SettingError(
-                f"{', '.join(filter(None, (host, *names)))} can be reached by others, so that anybody could ask; make a token "
-                f"by {MAKE} and give --token-file token, or UNVEIL_TOKEN"
+                f"{', '.join(filter(None, (host, *names)))} can be reached by others, so that anybody could ask; make a "
+                f"token by {MAKE} and give --token-file token, or UNVEIL_TOKEN"
             )
         if is_every(host) and not names:
             raise SettingError(

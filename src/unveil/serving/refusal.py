@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 MOST = 300
@@ -29,6 +30,8 @@ def busy(why: str) -> Refusal:
 
 
 def shown(given: object) -> str:
-    """What was given, short enough to be said."""
-    text = repr(given)
+    """What was given, as JSON has it, short enough to be said."""
+    if isinstance(given, (list, dict)):  # however long it is
+        return f"a list of {len(given):,}" if isinstance(given, list) else "an object"
+    text = json.dumps(given)
     return text if len(text) <= 40 else f"{text[:40]}..."

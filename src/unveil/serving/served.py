@@ -16,6 +16,7 @@ from unveil.data import Batch, Field, Space
 from unveil.errors import RunError, SettingError, UnveilError
 from unveil.evaluation import in_evaluation
 from unveil.evaluation.likelihood.drawing import NUMBERS, ROWS
+from unveil.evaluation.likelihood.nats import COUNTED
 from unveil.models import Model
 from unveil.run import Run
 from unveil.serving.batching import Kind
@@ -132,7 +133,7 @@ class Served:
         label = self.context(0, 1) if self.facts.classes else None
         x = self.facts.likeness()
         block = max(1, min(ROWS, NUMBERS // self.facts.space.size) // self.samples)
-        self._try("sample", Sample(model), {"context": label})
+        self._try("sample", Sample(model, counted=self.facts.space.measure in COUNTED), {"context": label})
         self._try("mean", Sample(model, mean=True), {"context": label})
         for name in ("sample", "mean"):
             if name in self.cannot:

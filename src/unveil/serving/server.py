@@ -160,10 +160,11 @@ def _most_open() -> int:
 def _bound(host: str, port: int) -> Any:
     """A socket that listens there."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, kind)
+        # with its protocol, by which asyncio knows to send small packets at once
+        bound = socket.socket(family, kind, protocol)
         try:
             if os.name != "nt":
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

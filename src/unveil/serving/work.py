@@ -23,14 +23,17 @@ class Sample:
     Attributes:
         model: what is called.
         mean: whether E[x|z] is given instead of x.
+        counted: whether x are whole numbers, and given as such.
     """
 
     model: Model
     mean: bool = False
+    counted: bool = False
 
     def __call__(self, piece: Piece) -> Found:
         with in_evaluation(self.model):
-            return {"x": self.model.sample(piece.count, piece.given["context"], seed=piece.seed, mean=self.mean).cpu()}
+            x = self.model.sample(piece.count, piece.given["context"], seed=piece.seed, mean=self.mean).cpu()
+        return {"x": x.int() if self.counted and bool(x.isfinite().all()) else x}
 
 
 @dataclass(frozen=True)
