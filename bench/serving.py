@@ -204,7 +204,7 @@ def main() -> None:
         )
     print(f"ratio of requests/s with batching and without: {rates['--batching'] / rates['--no-batching']:.2f}")
     print(
-        f"memory: {before:.1f} MiB, after {len(last.taken):,} more requests {after:.1f} MiB, growth {after - before:+.1f} MiB"
+        f"memory: {before:.1f} MiB, after {len(last.taken):,} more requests {after:.1f} MiB: {after - before:+.1f} MiB"
     )
 
 

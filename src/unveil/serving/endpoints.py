@@ -20,7 +20,6 @@ from unveil.serving.fields import SEEDS, Flag, Form, Label, Numbers, Rows, Schem
 from unveil.serving.refusal import Refusal
 from unveil.serving.served import Served
 from unveil.serving.together import Found, Piece
-from unveil.serving.work import Score
 
 SAID = {
     "n": "how many; 1 unless it is given",
@@ -225,9 +224,7 @@ def _score(served: Served) -> Endpoint:
         ]
 
         def answer(found: Found, media: str) -> Response:
-            work = served.kinds["score"].work.work
-            assert isinstance(work, Score)
-            told = {"quantity": work.quantity, "samples": served.samples, "seed": seed}
+            told = {"quantity": served.quantity, "samples": served.samples, "seed": seed}
             return json_answer({"nats": found["nats"].tolist(), **told})
 
         return Asked("score", pieces, answer)

@@ -101,6 +101,7 @@ class Served:
         cannot: by name, why not the others.
         latent: the shape of z; None where x cannot be encoded.
         gaps: whether x may have gaps.
+        quantity: what nats are, where x can be scored.
 
     Raises:
         SettingError: there cannot be so many draws, or the model cannot be called.
@@ -145,7 +146,9 @@ class Served:
             self.latent = tuple(z.shape[1:])
             self._try("decode", Decode(model), {"z": z, "context": label})
         self._try("reconstruct", Reconstruct(model), {"x": x, "context": label})
-        self._try("score", Score(model, self.samples), {"x": x, "context": label}, self.samples, block)
+        scoring = Score(model, self.samples)
+        self._try("score", scoring, {"x": x, "context": label}, self.samples, block)
+        self.quantity = scoring.quantity
 
     def _try(
         self, name: str, work: Work, given: Mapping[str, Tensor | None], draws: int = 1, rows: int | None = None
