@@ -203,9 +203,7 @@ def main() -> None:
             f"ms: median {cuts[49]:.1f}, 90% {cuts[89]:.1f}, 99% {cuts[98]:.1f}, most {max(taken):.1f}"
         )
     print(f"ratio of requests/s with batching and without: {rates['--batching'] / rates['--no-batching']:.2f}")
-    print(
-        f"memory: {before:.1f} MiB, after {len(last.taken):,} more requests {after:.1f} MiB: {after - before:+.1f} MiB"
-    )
+    print(f"memory: {before:.1f} MiB, after {len(last.taken):,} more requests {after:.1f} MiB: {after - before:+.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -57,9 +57,10 @@ class Asked:
 
 
 @contextmanager
-def server(run, *options, code=143):
-    """The port and the process of `unveil serve`, which ends with SIGTERM."""
-    command = [sys.executable, "-m", "unveil", "serve", str(run), "--port", "0", *options]
+def server(run, *options, code=143, program=None):
+    """The port and the process of `unveil serve`, or of a program that takes its arguments; it ends with SIGTERM."""
+    begin = ["-m", "unveil", "serve"] if program is None else [str(program)]
+    command = [sys.executable, *begin, str(run), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         said = ""
         try:
@@ -86,6 +87,18 @@ def spoken(port, *parts, timeout=20.0):
 def drained(one):
     received = b""
     while chunk := one.recv(65536):
+        received += chunk
+    return received
+
+
+def answered(one):
+    """One whole answer of a connection that stays."""
+    received = b""
+    while (found := re.search(rb"content-length: (\d+)(?s:.*?)\r\n\r\n", received, re.IGNORECASE)) is None or len(
+        received
+    ) < found.end() + int(found[1]):
+        chunk = one.recv(65536)
+        assert chunk, received
         received += chunk
     return received
 

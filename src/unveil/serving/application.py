@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 from torch import Tensor
 
 from unveil.data.images.decode import BadImageError, Blob, Frame, decode
-from unveil.serving.answers import TEXT, chosen, json_answer, refused, written
+from unveil.serving.answers import TEXT, chosen, json_answer, written
 from unveil.serving.batching import Batcher
 from unveil.serving.bodies import IMAGES, JSON, Bodies, media_type, parsed
 from unveil.serving.endpoints import Endpoint, endpoints
@@ -52,9 +51,15 @@ class Application:
         routes = [Route(f"/{one.name}", self._answering(one), methods=["POST"]) for one in offered]
         pages = {"/": self._root, "/health": self._health, "/openapi.json": self._described}
         routes += [Route(path, page, methods=["GET"]) for path, page in pages.items()]
-        app = Starlette(routes=routes, exception_handlers={HTTPException: self._nowhere, Refusal: _refused})
-        app.router.redirect_slashes = False
-        self.asgi: ASGIApp = Guard(app, policy)
+        self._router = Router(routes, redirect_slashes=False)
+        self.asgi: ASGIApp = Guard(self._routed, policy)
+
+    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # for the router to raise what it does not find
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            raise self._nowhere(scope, error) from None
 
     # what is there to be read
 
@@ -72,19 +77,15 @@ class Application:
     async def _described(self, request: Request) -> Response:
         return Response(self._description, media_type=JSON)
 
-    async def _nowhere(self, request: Request, error: Exception) -> Response:
+    def _nowhere(self, scope: Scope, error: HTTPException) -> Refusal:
         """404 and 405."""
-        assert isinstance(error, HTTPException)
-        path, name = shown(request.url.path), request.url.path.strip("/")
+        path, name = shown(scope["path"]), scope["path"].strip("/")
         if error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "")
-            reason = f"{path} cannot be asked by {shown(request.method)}; ask by {allowed}"
-            return refused(Refusal(405, reason, error.headers))
+            return Refusal(405, f"{path} cannot be asked by {shown(scope['method'])}; ask by {allowed}", error.headers)
         why = f"; this model cannot: {self.served.cannot[name]}" if name in self.served.cannot else ""
         known = ", ".join(self._overview["endpoints"])
-        return refused(
-            Refusal(error.status_code, f"there is nothing at {path}{why}; known: {known}, GET /, GET /openapi.json")
-        )
+        return Refusal(error.status_code, f"there is nothing at {path}{why}; known: {known}, GET /, GET /openapi.json")
 
     # what is asked
 
@@ -129,11 +130,6 @@ class Application:
                 raise Refusal(400, f"the image cannot be read: {error.reason}") from None
         x = torch.from_numpy(np.array(pixels)).float()[None]
         return x if space.measure == "levels" else x / 255
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return refused(error)
 
 
 def _query(request: Request) -> Mapping[str, str]:

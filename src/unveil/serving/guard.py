@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""What every answer has: it is what it says and no page, and is kept nowhere."""
+"""What every answer has: it is what it says and no page, is kept nowhere, and is put into no page of others."""
 SHORTEST = 16
 """Characters of a token, at least."""
 MAKE = "python -c 'import secrets; print(secrets.token_urlsafe())' > token"
@@ -184,10 +185,9 @@ class Guard:
         try:
             origin = self.policy.check(headers)
             if origin is not None:
+                del common["Cross-Origin-Resource-Policy"]
                 common |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
                 common["Access-Control-Expose-Headers"] = "Unveil-Seed, Retry-After"
-            else:
-                common["Cross-Origin-Resource-Policy"] = "same-origin"
             if origin is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
                 await _preflight()(scope, receive, finished)
                 return

@@ -19,6 +19,9 @@ from unveil.serving.bodies import JSON
 from unveil.serving.guard import HEADERS
 from unveil.serving.limits import Limits
 
+LINGER = 1.0
+"""Seconds between the last word and the end of a connection."""
+
 
 class Patient(H11Protocol):
     """A connection.
@@ -35,6 +38,7 @@ class Patient(H11Protocol):
         self.since: float | None = self.loop.time()
         self._clock: asyncio.TimerHandle | None = None
         self._watched: object = None
+        self._ended = False
 
     # what uvicorn tells
 
@@ -45,6 +49,8 @@ class Patient(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        if self._ended:
+            return
         super().data_received(data)
         self._watch()
 
@@ -56,6 +62,9 @@ class Patient(H11Protocol):
         self._stop()
         super().connection_lost(exc)
 
+    def shutdown(self) -> None:
+        self.transport.abort() if self._ended else super().shutdown()
+
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is told so in JSON, as everything else."""
         self._end(400, "this is no HTTP request, or one with too long a head; send another")
@@ -64,6 +73,8 @@ class Patient(H11Protocol):
 
     def _watch(self) -> None:
         """See that the clock runs that belongs to what this connection is at."""
+        if self._ended:
+            return
         if self.transport.is_closing():
             self._stop()
         elif self.cycle is not None and not self.cycle.response_complete:
@@ -99,7 +110,7 @@ class Patient(H11Protocol):
         oldest._end(503, "as many connections are open as there may be; ask again in a second", b"1")
 
     def _end(self, status: int, reason: str, retry: bytes | None = None) -> None:
-        """Say why, if it can be said, and close."""
+        """Say why, if it can be said, and close; a little later, for what is on its way would undo what was said."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = written({"error": reason})
             headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
@@ -111,4 +122,8 @@ class Patient(H11Protocol):
             headers += [] if retry is None else [(b"Retry-After", retry)]
             for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self._ended, self.since = True, None
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._start(self, LINGER, self.transport.abort)

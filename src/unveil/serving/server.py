@@ -27,6 +27,8 @@ ENVIRONMENT = "UNVEIL_TOKEN"
 """Where a token may stand that no file holds."""
 SPARE = 64
 """Files that may be open beside connections."""
+BACKLOG = 1024
+"""Connections that may wait to be accepted."""
 LONGEST = 4096
 """Bytes of a file with a token."""
 
@@ -119,6 +121,7 @@ def serve(
         application = Application(served, limits, policy, joining)
         quiet = logging.getLogger("uvicorn.error")  # what a stranger sends is no news
         quiet.handlers, quiet.propagate = [logging.NullHandler()], False
+        bound.listen(BACKLOG)  # whoever is told the address may ask at once
         with Stop() as stop:
             server = _Server(_config(application, limits), stop)
             ready(f"http://{written(binding.host)}:{port}/", served)
