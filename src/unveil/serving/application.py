@@ -81,8 +81,9 @@ class Application:
         """404 and 405."""
         path, name = shown(scope["path"]), scope["path"].strip("/")
         if error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
-            return Refusal(405, f"{path} cannot be asked by {shown(scope['method'])}; ask by {allowed}", error.headers)
+            allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+            reason = f"{path} cannot be asked by {shown(scope['method'])}; ask by {allowed}"
+            return Refusal(405, reason, {"Allow": allowed})
         why = f"; this model cannot: {self.served.cannot[name]}" if name in self.served.cannot else ""
         known = ", ".join(self._overview["endpoints"])
         return Refusal(error.status_code, f"there is nothing at {path}{why}; known: {known}, GET /, GET /openapi.json")

@@ -17,14 +17,13 @@ from unveil.randomness import generator, key
 from unveil.serving.answers import PNG, cells, json_answer, picture
 from unveil.serving.bodies import JSON
 from unveil.serving.fields import SEEDS, Flag, Form, Label, Numbers, Rows, Schema, Value, Whole
-from unveil.serving.refusal import Refusal
 from unveil.serving.served import Served
 from unveil.serving.together import Found, Piece
 
 SAID = {
     "n": "how many; 1 unless it is given",
     "seed": "the same seed gives the same answer",
-    "label": "the class that the model is told, for all examples or a list with one for each",
+    "label": "the class that the model is told",
     "mean": "whether E[x|z] is given instead of x",
     "x": "a list of examples",
     "z": "a list of values of the latent variables",
@@ -98,7 +97,7 @@ def _form(served: Served, required: str, **fields: Value) -> Form:
     """The fields given, and the label of a conditional model."""
     needed = {required} if required else set()
     if served.facts.classes:
-        fields["label"] = Label(served.facts.classes, served.facts.class_names, served.most)
+        fields["label"] = Label(served.facts.classes, served.facts.class_names)
         needed |= {"label"} if required and served.facts.needs_label else set()
     return Form(fields, frozenset(needed), {name: SAID[name] for name in fields})
 
@@ -127,13 +126,6 @@ def _drawn(served: Served) -> tuple[str, ...]:
 # what is asked
 
 
-def _label_of(served: Served, values: Mapping[str, Any], count: int) -> Tensor | None:
-    label = values.get("label")
-    if isinstance(label, list) and len(label) != count:
-        raise Refusal(422, f"{len(label):,} labels cannot be told of {count:,} examples; give one, or one for each")
-    return served.context(label, count)
-
-
 def _means(served: Served, found: Found, media: str) -> Response:
     """E[x|z] as JSON or PNG."""
     space = served.facts.space
@@ -148,7 +140,7 @@ def _sample(served: Served) -> Endpoint:
     def asked(values: Mapping[str, Any]) -> Asked:
         count, seed, mean = values.get("n", 1), values.get("seed"), values.get("mean", False)
         seed = secrets.randbelow(SEEDS) if seed is None else seed
-        context = _label_of(served, values, count)
+        context = served.context(values.get("label"), count)
         context = served.run.context(None, count) if context is None else context
         piece = Piece(count, seed, {"context": context})
 
@@ -175,7 +167,7 @@ def _sample(served: Served) -> Endpoint:
 def _with_x(served: Served, values: Mapping[str, Any]) -> list[Piece]:
     """The x of a request, and what the model is told of them; the encoder at rest sees gray."""
     x: Tensor = values["x"]
-    return [Piece(len(x), 0, {"x": x, "context": _label_of(served, values, len(x))})]
+    return [Piece(len(x), 0, {"x": x, "context": served.context(values.get("label"), len(x))})]
 
 
 def _image(served: Served) -> str | None:
@@ -197,7 +189,7 @@ def _encode(served: Served) -> Endpoint:
 def _decode(served: Served) -> Endpoint:
     def asked(values: Mapping[str, Any]) -> Asked:
         z: Tensor = values["z"]
-        piece = Piece(len(z), 0, {"z": z, "context": _label_of(served, values, len(z))})
+        piece = Piece(len(z), 0, {"z": z, "context": served.context(values.get("label"), len(z))})
         return Asked("decode", [piece], partial(_means, served))
 
     form = _form(served, "z", z=Numbers(served.latent or (), served.most))
@@ -217,7 +209,7 @@ def _score(served: Served) -> Endpoint:
     def asked(values: Mapping[str, Any]) -> Asked:
         seed = values.get("seed", 0)
         x = _read(served, values["x"], seed)
-        context, rows = _label_of(served, values, len(x)), served.kinds["score"].rows
+        context, rows = served.context(values.get("label"), len(x)), served.kinds["score"].rows
         pieces = [
             Piece(len(part), seed if not place else key(seed, "piece", place), {"x": part, "context": told})
             for place, (part, told) in enumerate(zip(x.split(rows), _split(context, len(x), rows), strict=True))

@@ -207,29 +207,17 @@ class Rows(Value):
 
 @dataclass(frozen=True)
 class Label(Value):
-    """What a conditional model is told: a class, by its number or its name, for all examples, or a list with one for each.
+    """What a conditional model is told: a class, by its number or its name.
 
     Attributes:
         classes: how many there are.
         names: of them; empty where they have none.
-        most: examples.
     """
 
     classes: int
     names: Sequence[str]
-    most: int
 
-    def read(self, given: Any, name: str) -> int | list[int]:
-        if type(given) is not list:
-            return self._one(given, name)
-        _sized(given, name, 1, self.most)
-        return [self._one(one, name) for one in given]
-
-    def read_text(self, given: str, name: str) -> int:
-        number = given.isascii() and given.isdecimal() and len(given) < 10 and given not in self.names
-        return self._one(int(given) if number else given, name)
-
-    def _one(self, given: Any, name: str) -> int:
+    def read(self, given: Any, name: str) -> int:
         if type(given) is str and given in self.names:
             return list(self.names).index(given)
         whole = type(given) is int or (type(given) is float and given.is_integer())
@@ -238,11 +226,13 @@ class Label(Value):
             raise wrong(name, given, f"give a whole number from 0 to {self.classes - 1}{named}")
         return int(given)
 
+    def read_text(self, given: str, name: str) -> int:
+        number = given.isascii() and given.isdecimal() and len(given) < 10 and given not in self.names
+        return self.read(int(given) if number else given, name)
+
     def schema(self) -> Schema:
-        one: list[Schema] = [{"type": "integer", "minimum": 0, "maximum": self.classes - 1}]
-        if self.names:
-            one.append({"type": "string", "enum": list(self.names)})
-        return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}, "minItems": 1, "maxItems": self.most}]}
+        one: Schema = {"type": "integer", "minimum": 0, "maximum": self.classes - 1}
+        return {"anyOf": [one, {"type": "string", "enum": list(self.names)}]} if self.names else one
 
 
 @dataclass(frozen=True)
@@ -266,7 +256,7 @@ class Form:
         for name in (*body, *query):
             if name not in self.fields:
                 raise Refusal(422, f"there is no field {shown(name)} here; known: {self._names()}")
-        found = {name: self.fields[name].read_text(given, name) for name, given in query.items() if name not in body}
+        found = {name: self.fields[name].read_text(given, name) for name, given in query.items()}
         found |= {name: self.fields[name].read(given, name) for name, given in body.items()}
         return found
 

@@ -8,7 +8,7 @@ from typing import Any
 from unveil.serving.answers import PNG, TEXT
 from unveil.serving.bodies import IMAGES, JSON
 from unveil.serving.endpoints import SAID, Endpoint
-from unveil.serving.fields import Label, Schema, Whole
+from unveil.serving.fields import Schema
 from unveil.serving.limits import Limits
 from unveil.serving.served import Served
 from unveil.version import __version__
@@ -102,19 +102,14 @@ def _beside(one: Endpoint) -> list[dict[str, Any]]:
     """The fields that may stand in the query, where an image is the body."""
     if not one.image:
         return []
-    found = []
-    for name, field in one.form.fields.items():
-        if isinstance(field, Whole):
-            found.append((name, field.schema()))
-        elif isinstance(field, Label):
-            found.append((name, {"anyOf": field.schema()["anyOf"][:-1]}))
     return [
         {
             "name": name,
             "in": "query",
             "required": False,
-            "schema": schema,
+            "schema": field.schema(),
             "description": f"{SAID[name]}; unless the body says",
         }
-        for name, schema in found
+        for name, field in one.form.fields.items()
+        if name != one.image
     ]

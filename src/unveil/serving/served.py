@@ -122,12 +122,11 @@ class Served:
         """Examples in one request."""
         return self.limits.of(self.facts.space.size)
 
-    def context(self, label: int | list[int] | None, count: int) -> Tensor | None:
+    def context(self, label: int | None, count: int) -> Tensor | None:
         """(count, C) what the model is told of as many examples."""
         if label is None:
             return None
-        chosen = torch.tensor(label if isinstance(label, list) else [label] * count)
-        return nn.functional.one_hot(chosen, self.facts.classes).float()
+        return nn.functional.one_hot(torch.full((count,), label), self.facts.classes).float()
 
     def _ask(self, model: Model) -> None:
         """Find out what the model can do, and whether requests for it can be joined."""

@@ -161,7 +161,9 @@ def _most_open() -> int:
 
 @contextmanager
 def _bound(host: str, port: int) -> Any:
-    """A socket that listens there."""
+    """A socket that is bound there."""
+    if not 0 <= port < 2**16:  # the system would take what is left of it
+        raise SettingError(f"there is no port {port}; give 1 to 65535, or 0 for one that is free")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
