@@ -22,6 +22,7 @@ ORDER = [
     {"recipes", "pictures"},
     {"album", "preflight"},
     {"run"},
+    {"serving"},
     {"launch"},
     {"refit", "pages"},
     {"doctor", "verify"},

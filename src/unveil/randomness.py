@@ -8,8 +8,14 @@ of test image i on (seed, "reading", i). Nothing therefore depends on what was d
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
+
+_told = threading.local()
+"""Who is told of reseedings, in each thread."""
 
 
 def key(*parts: int | str) -> int:
@@ -30,9 +36,21 @@ def reseed(*parts: int | str, device: torch.device | None = None) -> None:
     and that of the device in use are set.
     """
     seed = key(*parts)
+    if (listener := getattr(_told, "listener", None)) is not None:
+        listener(*parts)
     torch.default_generator.manual_seed(seed)
     if device is not None and device.type == "cuda":
         with torch.cuda.device(device):  # which need not be the current one
             torch.cuda.manual_seed(seed)
     elif device is not None and device.type == "mps":
         torch.mps.manual_seed(seed)
+
+
+@contextmanager
+def overheard(listener: Callable[..., None]) -> Iterator[None]:
+    """Within, in this thread, `listener` is told the parts that the default generators are reseeded by."""
+    _told.listener = listener
+    try:
+        yield
+    finally:
+        _told.listener = None

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("numbers", "say which of several runs is better: unveil compare RUN RUN"),
     "score": ("scores", "find anomalies: unveil score RUN DATA --fpr 0.01 --out scores.csv"),
     "report": ("reporting", "write a run down as a page to read and print: unveil report RUN"),
+    "serve": ("serving", "answer requests over HTTP: unveil serve RUN"),
     "doctor": ("checks", "say what is wrong with a run or with data: unveil doctor RUN"),
     "verify": ("checks", "check a model's mathematics: unveil verify RUN"),
     "recipes": ("training", "list the ready-made compositions"),

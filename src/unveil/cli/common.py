@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 READ = ("", ".png", ".parquet")
 """Endings of what is written that are read where they lie in a folder of data."""
+CODES = {"SIGINT": 130, "SIGTERM": 143}
+"""Exit codes after a signal, as shells give them: 128 and its number."""
 
 
 def start() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import asked, command, start
+from unveil.cli.common import CODES, asked, command, start
 from unveil.cli.numbers import show
 from unveil.cli.parsing import parse, parse_train
 from unveil.recipes import EVERY, RECIPES
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 FEW = 100
 """Steps below which hardly anything is learnt."""
-CODES = {"SIGINT": 130, "SIGTERM": 143}
-"""Exit codes after a signal, as shells give them: 128 and its number."""
 
 
 def train(arguments: list[str]) -> int:

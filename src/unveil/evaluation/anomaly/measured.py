@@ -62,11 +62,11 @@ def measure(model: Model, split: Split, *, samples: int, seed: int, purpose: str
         found = [
             weights(model, batch, samples, seed, purpose, place) for place, batch in blocks(split, samples, seed, device)
         ]
-    return Measured(split, seed, *_best(model, {name: torch.cat([part[name] for part in found]) for name in KINDS}))
+    return Measured(split, seed, *best(model, {name: torch.cat([part[name] for part in found]) for name in KINDS}))
 
 
-def _best(model: Model, found: dict[str, Tensor]) -> tuple[str, Tensor]:
-    """What can be said of the examples, and (N,) that."""
+def best(model: Model, found: dict[str, Tensor]) -> tuple[str, Tensor]:
+    """The best that can be said of examples by what `weights` found, by its name, and (N,) nats."""
     if not bool(found["rated"].all()):
         return cost_name(model.normalised, rated=False), found["distortion"]
     if not model.normalised or not bool(found["covers"].all()):

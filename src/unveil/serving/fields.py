@@ -1,0 +1,275 @@
+"""What the fields of a request admit. Each field reads its value, and describes itself as a JSON schema: one place a fact.
+
+Numbers are those of JSON; 2.0 is whole, as JSON Schema has it. A field that may also stand in the query of the address,
+beside an image in the body, reads text too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unveil.data.columns import CLASSED, Field, column
+from unveil.serving.refusal import Refusal, shown
+
+SINGLE = float(np.finfo(np.float32).max)
+"""The largest number that single precision holds."""
+SEEDS = 2**53
+"""Seeds are below this: whole numbers that every reader of JSON keeps."""
+
+Schema = dict[str, Any]
+
+
+def wrong(name: str, given: object, why: str) -> Refusal:
+    """A field that cannot be."""
+    return Refusal(422, f"{name} cannot be {shown(given)}; {why}")
+
+
+class Value(ABC):
+    """What a field admits."""
+
+    @abstractmethod
+    def read(self, given: Any, name: str) -> Any:
+        """The value of what JSON held, or Refusal 422."""
+
+    @abstractmethod
+    def schema(self) -> Schema:
+        """JSON Schema 2020-12 of exactly what `read` takes."""
+
+    def read_text(self, given: str, name: str) -> Any:
+        """The value of what stood in the query."""
+        raise wrong(name, given, "give it in a JSON body")
+
+
+@dataclass(frozen=True)
+class Whole(Value):
+    """A whole number."""
+
+    least: int
+    most: int
+
+    def read(self, given: Any, name: str) -> int:
+        whole = type(given) is int or (type(given) is float and given.is_integer())
+        if not whole or not self.least <= given <= self.most:
+            raise wrong(name, given, f"give a whole number from {self.least} to {self.most}")
+        return int(given)
+
+    def read_text(self, given: str, name: str) -> int:
+        return self.read(int(given) if given.isascii() and given.isdecimal() and len(given) < 20 else given, name)
+
+    def schema(self) -> Schema:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True)
+class Flag(Value):
+    """true or false."""
+
+    def read(self, given: Any, name: str) -> bool:
+        if type(given) is not bool:
+            raise wrong(name, given, "give true or false")
+        return given
+
+    def schema(self) -> Schema:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Numbers(Value):
+    """1 to `most` examples, each nested lists of numbers in a shape.
+
+    Attributes:
+        shape: of one example.
+        most: examples.
+        low: smallest number.
+        high: largest one.
+        whole: whether they are whole.
+    """
+
+    shape: tuple[int, ...]
+    most: int
+    low: float = -SINGLE
+    high: float = SINGLE
+    whole: bool = False
+
+    def read(self, given: Any, name: str) -> Tensor:
+        flat: list[float] = []
+        _sized(given, name, 1, self.most)
+        for example in given:
+            self._gather(example, name, self.shape, flat)
+        values = np.array(flat, dtype=np.float64)
+        fits = (values >= self.low) & (values <= self.high)
+        if self.whole:
+            fits &= values == np.round(values)
+        if not fits.all():
+            raise wrong(name, float(values[~fits][0]), f"give {self._words()}")
+        return torch.from_numpy(values.astype(np.float32)).reshape(len(given), *self.shape)
+
+    def _words(self) -> str:
+        kind = "whole numbers" if self.whole else "numbers"
+        return f"{kind} from {self.low:.16g} to {self.high:.16g}"
+
+    def _gather(self, given: Any, name: str, shape: tuple[int, ...], flat: list[float]) -> None:
+        """Append the numbers of nested lists."""
+        if not shape:
+            given = [given]  # an example that is one number
+        else:
+            _sized(given, name, shape[0], shape[0])
+        if len(shape) > 1:
+            for part in given:
+                self._gather(part, name, shape[1:], flat)
+            return
+        if not set(map(type, given)) <= {int, float}:
+            odd = next(one for one in given if type(one) not in (int, float))
+            raise wrong(name, odd, f"give examples of shape {list(self.shape)}, {self._words()}")
+        flat.extend(given)
+
+    def schema(self) -> Schema:
+        inner: Schema = {"type": "integer" if self.whole else "number", "minimum": self.low, "maximum": self.high}
+        for size in reversed(self.shape):
+            inner = {"type": "array", "items": inner, "minItems": size, "maxItems": size}
+        return {"type": "array", "items": inner, "minItems": 1, "maxItems": self.most}
+
+
+def _sized(given: Any, name: str, least: int, most: int) -> None:
+    """See that this is a list of so many."""
+    if type(given) is not list:
+        raise wrong(name, given, f"give a list of {least if least == most else f'{least} to {most}'}")
+    if not least <= len(given) <= most:
+        raise wrong(name, given, f"give {least if least == most else f'{least} to {most:,}'} there")
+
+
+ENDS: dict[str, tuple[float, float]] = {"real": (-SINGLE, SINGLE), "positive": (1e-30, SINGLE), "count": (0, 2**24)}
+"""Smallest and largest number that a kind of column takes."""
+
+
+@dataclass(frozen=True)
+class Rows(Value):
+    """1 to `most` rows of a table, a cell for each column: numbers, and words where the classes have names.
+
+    Attributes:
+        columns: of the table.
+        most: rows.
+        gaps: whether a cell may be null, of which nothing is known.
+    """
+
+    columns: Sequence[Field]
+    most: int
+    gaps: bool
+
+    def read(self, given: Any, name: str) -> Tensor:
+        _sized(given, name, 1, self.most)
+        for row in given:
+            _sized(row, name, len(self.columns), len(self.columns))
+        return torch.tensor(
+            [[self._cell(one, field) for one, field in zip(row, self.columns, strict=True)] for row in given]
+        )
+
+    def _cell(self, given: Any, field: Field) -> float:
+        name = f"column {shown(field.name)}"
+        if given is None and self.gaps:
+            return float("nan")
+        if field.words:
+            if given not in field.words or type(given) is not str:
+                known = ", ".join(map(shown, field.words[:8]))
+                raise wrong(name, given, f"give one of {known}{', ...' if len(field.words) > 8 else ''}")
+            return float(field.words.index(given))
+        whole, low, high = self._ends(field)
+        if type(given) not in (int, float) or not low <= given <= high or (whole and given != int(given)):
+            raise wrong(name, given, f"give a {'whole ' * whole}number from {low:g} to {high:.9g}{' or null' * self.gaps}")
+        return float(given)
+
+    @staticmethod
+    def _ends(field: Field) -> tuple[bool, float, float]:
+        kind = column(field.kind)
+        if kind.kind in CLASSED:
+            return True, 0, kind.classes - 1
+        return kind.kind == "count", *ENDS[kind.kind]
+
+    def schema(self) -> Schema:
+        cells = list(map(self._schema_of, self.columns))
+        row = {"type": "array", "prefixItems": cells, "items": False, "minItems": len(cells), "maxItems": len(cells)}
+        return {"type": "array", "items": row, "minItems": 1, "maxItems": self.most}
+
+    def _schema_of(self, field: Field) -> Schema:
+        whole, low, high = self._ends(field)
+        cell: Schema = {"type": "integer" if whole else "number", "minimum": low, "maximum": high}
+        cell = {"type": "string", "enum": list(field.words)} if field.words else cell
+        told = {"title": field.name}
+        return {**told, "anyOf": [cell, {"type": "null"}]} if self.gaps else {**told, **cell}
+
+
+@dataclass(frozen=True)
+class Label(Value):
+    """What a conditional model is told: a class, by its number or its name.
+
+    Attributes:
+        classes: how many there are.
+        names: of them; empty where they have none.
+    """
+
+    classes: int
+    names: Sequence[str]
+
+    def read(self, given: Any, name: str) -> int:
+        if type(given) is str and given in self.names:
+            return list(self.names).index(given)
+        whole = type(given) is int or (type(given) is float and given.is_integer())
+        if not whole or not 0 <= given < self.classes:
+            named = f", or a name: {', '.join(map(shown, self.names[:8]))}" if self.names else ""
+            raise wrong(name, given, f"give a whole number from 0 to {self.classes - 1}{named}")
+        return int(given)
+
+    def read_text(self, given: str, name: str) -> int:
+        number = given.isascii() and given.isdecimal() and len(given) < 10 and given not in self.names
+        return self.read(int(given) if number else given, name)
+
+    def schema(self) -> Schema:
+        one: Schema = {"type": "integer", "minimum": 0, "maximum": self.classes - 1}
+        return {"anyOf": [one, {"type": "string", "enum": list(self.names)}]} if self.names else one
+
+
+@dataclass(frozen=True)
+class Form:
+    """The fields of one kind of request.
+
+    Attributes:
+        fields: by name.
+        required: names of those without which nothing can be done.
+        said: what each means, in a line.
+    """
+
+    fields: Mapping[str, Value]
+    required: frozenset[str]
+    said: Mapping[str, str]
+
+    def read(self, body: Any, query: Mapping[str, str]) -> dict[str, Any]:
+        """The values of what was given, in the body or, where that does not say, in the query."""
+        if type(body) is not dict:
+            raise Refusal(422, f"the body cannot be {shown(body)}; give an object with {self._names()}")
+        for name in (*body, *query):
+            if name not in self.fields:
+                raise Refusal(422, f"there is no field {shown(name)} here; known: {self._names()}")
+        found = {name: self.fields[name].read_text(given, name) for name, given in query.items()}
+        found |= {name: self.fields[name].read(given, name) for name, given in body.items()}
+        return found
+
+    def complete(self, values: Mapping[str, Any]) -> None:
+        """See that nothing is missing."""
+        for name in sorted(self.required - set(values)):
+            raise Refusal(422, f"{name} is missing, which is {self.said[name]}; known: {self._names()}")
+
+    def _names(self) -> str:
+        return ", ".join(self.fields)
+
+    def schema(self) -> Schema:
+        """JSON Schema of the body."""
+        properties = {name: {**one.schema(), "description": self.said[name]} for name, one in self.fields.items()}
+        schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        return {**schema, "required": sorted(self.required)} if self.required else schema

@@ -1,0 +1,157 @@
+"""Requests that are computed together have the answers that they have alone."""
+
+import pytest
+import torch
+from helpers.serving import Asked
+
+from unveil.models import VAE
+from unveil.parts import Gaussian, Net, Standard
+from unveil.randomness import reseed
+from unveil.serving.together import Piece, Together, _Apart
+from unveil.serving.work import Sample
+
+KINDS = ("flat", "conditional", "ladder", "table")
+
+
+def bodies(one, count=7):
+    """Requests of every kind, each of another size and with another seed."""
+    facts = one.served.facts
+    label = {"label": 1} if facts.classes else {}
+    for number in range(count):
+        n = 1 + number % 3
+        yield "sample", {"n": n, "seed": number} | label
+        yield "sample", {"n": n, "seed": number, "mean": True}
+        x = {"x": one.post("/sample", {"n": n, "seed": number} | label).json()["x"]} | label
+        yield "encode", x
+        yield "reconstruct", x
+        yield "score", x | {"seed": number}
+        yield "decode", {"z": [[0.1 * number, -1.0]] * n} | label
+
+
+def numbers(content):
+    if isinstance(content, dict):
+        return [one for name in sorted(content) for one in numbers(content[name])]
+    return [one for part in content for one in numbers(part)] if isinstance(content, list) else [content]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_answers_of_requests_that_are_joined_are_those_of_requests_alone(name, asked):
+    one = asked[name]
+    wanted = list(bodies(one))
+    alone = [one.post(f"/{kind}", body) for kind, body in wanted]
+    passes = []
+    for kind in one.served.kinds.values():
+        assert kind.work.joins(_piece(one, kind.name)), kind.name
+    works = {kind.name: kind.work.work for kind in one.served.kinds.values()}
+    try:
+        for kind in one.served.kinds.values():
+            kind.work.work = _counted(kind.work.work, passes)
+        joined = one.together([("POST", f"/{kind}", {"json": body}) for kind, body in wanted], held=True)
+    finally:
+        for kind in one.served.kinds.values():
+            kind.work.work = works[kind.name]
+    assert len(passes) == len(works), "each kind is one pass"
+    for (kind, _), first, second in zip(wanted, alone, joined, strict=True):
+        assert first.status_code == second.status_code == 200, first.text
+        for was, now in zip(numbers(first.json()), numbers(second.json()), strict=True):
+            assert was == now or now == pytest.approx(was, rel=1e-5, abs=1e-5), kind
+
+
+def _counted(work, passes):
+    def counting(piece):
+        passes.append(piece.count)
+        return work(piece)
+
+    return counting
+
+
+def _piece(one, name):
+    facts = one.served.facts
+    given = {"context": one.served.context(0, 1) if facts.classes else None}
+    if name == "decode":
+        given["z"] = torch.zeros(1, 2)
+    elif name not in ("sample", "mean"):
+        given["x"] = facts.likeness()
+    return Piece(1, 0, given)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_seed_gives_the_samples_that_the_model_gives_for_it(name, asked, runs):
+    run = runs[name]
+    found = asked[name].post("/sample", {"n": 5, "seed": 3}).json()
+    x = run.model.sample(5, run.context(None, 5), seed=3)
+    if name == "table":
+        from unveil.data.tables import by_name
+
+        assert found["x"] == [list(row) for row in zip(*by_name(x, run.columns).values(), strict=True)]
+    else:
+        assert torch.equal(torch.tensor(found["x"]).float(), x)
+
+
+def test_what_others_ask_for_changes_no_seed_of_mine(asked):
+    one, mine = asked["ladder"], ("POST", "/sample", {"json": {"n": 2, "seed": 9, "mean": True}})
+    answers = [
+        one.together([mine, *[("POST", "/sample", {"json": {"n": n, "seed": n, "mean": True}})] * n], held=True)[0]
+        for n in range(9)
+    ]
+    first = torch.tensor(answers[0].json()["x"])
+    for answer in answers[1:]:
+        torch.testing.assert_close(torch.tensor(answer.json()["x"]), first, rtol=0, atol=1e-5)
+
+
+def test_without_batching_each_request_is_a_pass(runs):
+    one, passes = Asked(runs["flat"], joining=False), []
+    kind = one.served.kinds["sample"]
+    kind.work.work = _counted(kind.work.work, passes)
+    one.together([("POST", "/sample", {"json": {"seed": number}}) for number in range(6)], held=True)
+    one.close()
+    assert passes == [1] * 6
+
+
+class Rejecting(torch.nn.Module):
+    """Draws until it is content, as some distributions do."""
+
+    def forward(self, z):
+        found = torch.randn(len(z), 3)
+        while bool((wrong := found.abs() > 1.5).any()):
+            found = torch.where(wrong, torch.randn(len(z), 3), found)
+        return found
+
+
+def test_a_model_whose_draws_cannot_be_told_apart_is_asked_for_one_request_after_another():
+    network = Rejecting()
+
+    def work(piece):
+        reseed(piece.seed, "test")
+        return {"x": network(torch.zeros(piece.count))}
+
+    together, pieces = Together(work), [Piece(count, count, {}) for count in (1, 4, 2)]
+    assert not together.joins(pieces[0])
+    for piece, found in zip(pieces, together(pieces), strict=True):
+        assert torch.equal(found["x"], work(piece)["x"])
+
+
+def test_noise_that_all_rows_share_is_not_taken_for_that_of_each():
+    def work(piece):
+        reseed(piece.seed, "test")
+        return {"x": torch.randn(3).expand(piece.count, 3)}
+
+    together, pieces = Together(work), [Piece(2, 0, {}), Piece(2, 1, {})]
+    assert not together.joins(pieces[0])
+    assert not torch.equal(*[found["x"] for found in together(pieces)])
+
+
+def test_the_check_of_joint_passes_sees_noise_that_is_put_to_the_wrong_rows(monkeypatch):
+    """Were the place of rows guessed wrong, requests would not be joined rather than answered wrongly."""
+    torch.manual_seed(0)
+    model = VAE(Standard(2), Net(torch.nn.Linear(3, 4), Gaussian(2)), Net(torch.nn.Linear(2, 3), _gaussian()))
+    piece = Piece(2, 0, {"context": None})
+    assert Together(Sample(model)).joins(piece)
+    monkeypatch.setattr(_Apart, "reseeded", lambda self, seed, *purpose: None)
+    assert not Together(Sample(model)).joins(piece)
+
+
+def _gaussian():
+    from unveil.parts import Isotropic
+
+    return Isotropic()
