@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from unveil.errors import ExportError, UnveilError
+from unveil.export.equals import Equals
 from unveil.export.functions import Function
 from unveil.export.tape import KINDS, Kind, Player, Recorder, Take, Tape, plan
 from unveil.models import Model
@@ -58,9 +59,9 @@ class Pure(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.inputs, tensors, strict=True))
-        rows = next(given[name] for name in reversed(self.inputs) if name not in self.function.once)
+        rows = [given[name].shape[0] for name in self.inputs if name not in self.function.once]
         noise = {kind: given.pop(kind) for kind in self.kinds}
-        return self.function.call(self.model, rows.shape[0], lambda: Tape(Player(self.takes, noise)), **given)
+        return self.function.call(self.model, (rows or [1])[-1], lambda: Tape(Player(self.takes, noise)), **given)
 
 
 def inputs(function: Function, n: int) -> dict[str, Tensor]:
@@ -109,7 +110,7 @@ def traced(module: Pure) -> Traced:
     # a model makes that many at a time by itself; of fewer, its graph is one piece, which holds for any number
     rows = Dim("n", max=CHUNK)
     moving = tuple(None if name in module.function.once else {0: rows} for name in module.inputs)
-    with quiet(), torch.no_grad(), refusing():
+    with quiet(), torch.no_grad(), refusing(), Equals():
         program = torch.export.export(module, tuple(given[name] for name in module.inputs), dynamic_shapes=(moving,))
         program = program.run_decompositions({})
     for node in program.graph.nodes:
