@@ -151,7 +151,7 @@ def refusing() -> Iterator[None]:
 
 
 REASONS = {
-    "onstraints violated": "its code reads the number of rows as a number; take x.shape[0] for len(x), and no range() of it",
+    "onstraints violated": "its code reads the number of rows as a number; take x.shape[0] for len(x)",
     "specialized it to be a constant": "its code reads the number of rows as a number; take x.shape[0] for len(x)",
     "fake tensor in the exported program": "it follows a gradient while it draws",
     "data-dependent": "which steps it takes depends on values",
