@@ -25,7 +25,7 @@ ORDER = [
     {"serving"},
     {"launch"},
     {"refit", "pages"},
-    {"doctor", "verify"},
+    {"doctor", "verify", "export"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -20,6 +20,7 @@ COMMANDS = {
     "score": ("scores", "find anomalies: unveil score RUN DATA --fpr 0.01 --out scores.csv"),
     "report": ("reporting", "write a run down as a page to read and print: unveil report RUN"),
     "serve": ("serving", "answer requests over HTTP: unveil serve RUN"),
+    "export": ("exporting", "write a model that runs without Unveil: unveil export RUN --to onnx"),
     "doctor": ("checks", "say what is wrong with a run or with data: unveil doctor RUN"),
     "verify": ("checks", "check a model's mathematics: unveil verify RUN"),
     "recipes": ("training", "list the ready-made compositions"),

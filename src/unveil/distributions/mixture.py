@@ -6,11 +6,13 @@ cannot leave a component out of one example's mixture.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 NUMBERS = 2**20
 """Most differences value - mean held at a time without gradient: few enough to stay in the cache."""
@@ -60,7 +62,7 @@ class Mixture(Distribution):
         """(*batch) nats; `value` broadcasts against the batch."""
         events = len(self.event_shape)
         leading = value.dim() - events - len(self.batch_shape)
-        if torch.is_grad_enabled() or leading < 1 or not value.numel():
+        if torch.is_grad_enabled() or leading < 1 or len(value) == 1 or not value.numel():
             return self._log_prob(value)
         each = value[0].numel() * self.log_weights.shape[-1]
         return torch.cat([self._log_prob(part) for part in value.split(max(1, NUMBERS // each))])
@@ -75,15 +77,25 @@ class Mixture(Distribution):
         shape = torch.Size(sample_shape) + self.batch_shape
         size = self.log_weights.shape[-1]
         weights = self.log_weights.exp().expand(*self.batch_shape, size).reshape(-1, size)
-        chosen = torch.multinomial(weights, torch.Size(sample_shape).numel(), replacement=True).T
+        chosen = torch.multinomial(weights, prod(sample_shape), replacement=True).T
         # components that the batch shares are drawn from as by one example, or its samples would not be independent
         chosen = chosen.reshape(-1, self.components.batch_shape[:-1].numel())
-        turn = _turns(chosen)
-        # every component is drawn as often as the one that was chosen most: samples of a family need no indexing of it
-        draws = self.components.sample(torch.Size([int(turn.max()) + 1]))
-        draws = draws.reshape(len(draws), chosen.shape[1], size, *self.event_shape)
-        columns = torch.arange(chosen.shape[1], device=chosen.device)
-        return draws[turn, columns, chosen].reshape(*shape, *self.event_shape)
+        return drawn_from(self.components, chosen).reshape(*shape, *self.event_shape)
+
+
+def drawn_from(components: Distribution, chosen: Tensor) -> Tensor:
+    """(S, B, *event) a draw from the component `chosen` (S, B) of each of the B batches of `components`, (*batch, C).
+
+    It counts how often each is chosen. What cannot count, as a traced graph, may stand in for it by torch's protocol.
+    """
+    if has_torch_function_unary(chosen):
+        return handle_torch_function(drawn_from, (chosen,), components, chosen)
+    turn, size = _turns(chosen), components.batch_shape[-1]
+    # every component is drawn as often as the one that was chosen most: samples of a family need no indexing of it
+    draws = components.sample(torch.Size([int(turn.max()) + 1]))
+    draws = draws.reshape(len(draws), chosen.shape[1], size, *components.event_shape)
+    columns = torch.arange(chosen.shape[1], device=chosen.device)
+    return draws[turn, columns, chosen]
 
 
 def _turns(chosen: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from unveil.models.draw import Draw, Model
 from unveil.models.group import Group
 from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
-from unveil.part import Conditional, Likelihood, resting
+from unveil.part import Conditional, Likelihood, pieces, resting
 from unveil.randomness import reseed
 
 
@@ -109,7 +109,7 @@ class Ladder(Model):
         """
         if gradient == "score":
             raise SettingError("a ladder's draws carry their own gradient; take 'pathwise' or 'sticking', not 'score'")
-        lead = (samples, len(batch.x))
+        lead = (samples, batch.x.shape[0])
         features = self.bottom_up(*_given(batch.x, batch.context))
         posterior, prior = self.posterior(features[0]), self.prior(batch.index, batch.context)
         check_comparable(posterior, prior)
@@ -182,7 +182,7 @@ class Ladder(Model):
 
     def _top(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The first state for z (N, *latent); the context (B, C) is repeated, N = K B."""
-        whole = None if context is None else context.expand(len(z) // len(context), *context.shape).flatten(0, 1)
+        whole = None if context is None else context.expand(z.shape[0] // context.shape[0], *context.shape).flatten(0, 1)
         state: Tensor = self.top(*_given(z, whole))
         return state
 
@@ -210,13 +210,13 @@ class Ladder(Model):
         parts = []
         forked = [] if device.type != "cuda" else [device]
         with resting(self), torch.random.fork_rng(forked) if seed is not None else nullcontext():
-            for start in range(0, n, CHUNK):
+            for rows in pieces(n, CHUNK):
                 if seed is not None:
                     # each chunk has its own key, so that means and samples of a seed are those of the same z
-                    reseed(seed, "sample", start, device=device)
-                size, given = min(CHUNK, n - start), None if whole is None else whole[start : start + CHUNK]
+                    reseed(seed, "sample", rows.start, device=device)
+                given = None if whole is None else whole[rows]
                 prior = self.prior(None, given)
-                z = prior.sample(torch.Size([] if prior.batch_shape else [size]))
+                z = prior.sample(torch.Size([] if prior.batch_shape else [rows.stop - rows.start]))
                 output = self.likelihood(self._down(z, given, lambda p: p.sample()))
                 parts.append(output.mean if mean else output.sample())
         return torch.cat(parts)

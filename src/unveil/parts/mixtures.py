@@ -79,6 +79,8 @@ class Vamp(Part):
     Source: Tomczak & Welling 2018, VAE with a VampPrior, arXiv:1705.07120.
     """
 
+    carries = "pseudo-inputs, which began at training examples"
+
     def __init__(
         self,
         posterior: Conditional,
@@ -134,6 +136,7 @@ class Exemplar(Part):
     Source: Norouzi et al. 2020, Exemplar VAE, arXiv:2004.04795.
     """
 
+    carries = "training examples"
     exemplars: Tensor
     rows: Tensor
     key: Tensor
@@ -177,6 +180,6 @@ def _posteriors(posterior: Conditional, x: Tensor, context: Tensor | None) -> Di
     """q(z|x_c) of x (C, *event), batch shape (C,); beside each of the contexts (B, *), batch shape (B, C)."""
     if context is None:
         return posterior(x)
-    lead = (len(context), len(x))
+    lead = (context.shape[0], x.shape[0])
     beside = context.unsqueeze(1).expand(*lead, *context.shape[1:])
     return posterior(x.expand(*lead, *x.shape[1:]), beside, leading=2)
