@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 FEW = 100
 """Steps below which hardly anything is learnt."""
 NO_DATA = (
-    "there is no DATA to train on; name mnist, digits, shapes, linear-gaussian, a .npy, .npz, .csv, .tsv or .parquet file, or "
+    "there is no DATA to train on; name mnist, digits, shapes, linear-gaussian, a .npy, .npz, .csv, .tsv or "
+    ".parquet file, or "
     "a folder of images or shards (unveil demo trains on MNIST)"
 )
 CODES = {"SIGINT": 130, "SIGTERM": 143}

@@ -86,7 +86,8 @@ def as_values(array: Any, name: str, integers: bool = False, gaps: bool = False)
         return stored.unsqueeze(1) if stored.dim() == 3 else stored
     if not (values.dtype.kind == "f" or integers):
         raise DataError(
-            f"{name} has type {values.dtype}; give bytes (uint8) for images, floats for real data, or {option('measure', 'count')}"
+            f"{name} has type {values.dtype}; give bytes (uint8) for images, floats for real data, or "
+            f"{option('measure', 'count')}"
         )
     return torch.from_numpy(np.ascontiguousarray(single(values, name, gaps, counted=integers and not gaps)))
 

@@ -74,7 +74,8 @@ def rows_of(array: np.ndarray, name: str, whole: bool = False) -> Store:
     kind = array.dtype.kind
     if not (kind == "f" or array.dtype == np.uint8 or (whole and kind in "iu")):
         raise DataError(
-            f"{name} has type {array.dtype}; give bytes (uint8) for images, floats for real data, or {option('measure', 'count')}"
+            f"{name} has type {array.dtype}; give bytes (uint8) for images, floats for real data, or "
+            f"{option('measure', 'count')}"
         )
     rows = Store(Mapped(array, name), torch.arange(len(array)))
     if kind == "f" and (bad := sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in chunks(rows))):

@@ -78,7 +78,8 @@ def _sides(size: Any) -> tuple[int, int]:
     if len(given) not in (1, 2) or min(given) < 1:
         said = " x ".join(map(str, given)) or "nothing"
         raise DataError(
-            f"images cannot have the size {said}; give height and width as {option('size', (32, 32))}, or one number for both"
+            f"images cannot have the size {said}; give height and width as {option('size', (32, 32))}, or one "
+            "number for both"
         )
     height, width = given[0], given[-1]
     if height * width > PIXELS:

@@ -177,7 +177,8 @@ def _bytes_of(name: str, kind: Any, path: Path) -> tuple[str, bool]:
     if pyarrow.types.is_struct(kind) and any(one.name == "bytes" and binary(one.type) for one in kind):
         return name, True
     raise DataError(
-        f"{path} has {name!r} of type {str(kind)[:60]}, which is no encoded image; name another by {option('image_column')}, or store "
+        f"{path} has {name!r} of type {str(kind)[:60]}, which is no encoded image; name another by "
+        f"{option('image_column')}, or store "
         "numbers as a .npy file"
     )
 

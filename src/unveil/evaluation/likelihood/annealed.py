@@ -79,7 +79,8 @@ class Annealed:
             said.append("one chain for each example tells nothing of its own error; take 16")
         elif alone:
             said.append(
-                f"the estimates of {alone} of {len(self.images)} examples rest on a single chain: -log p(x) is rather lower, "
+                f"the estimates of {alone} of {len(self.images)} examples rest on a single chain: -log p(x) "
+                "is rather lower, "
                 f"and they are less sure than they say; take more than {self.how.temperatures:,} temperatures"
             )
         return said

@@ -124,7 +124,8 @@ def check_alike(contenders: Sequence[Contender]) -> None:
                 )
         if not torch.equal(first.rows, other.rows):  # a binarisation is a function of its row
             raise SettingError(
-                f"{first.name} and {other.name} cannot be compared, since their examples come from other rows of the source: "
+                f"{first.name} and {other.name} cannot be compared, since their examples come from other rows "
+                "of the source: "
                 "take the same subset in the same order"
             )
 

@@ -113,7 +113,8 @@ class Gaps:
             )
         if self.weak > 0.05 * count:
             found.append(
-                f"fewer than {FEW} of {self.samples:,} draws count for {self.weak:,} of {count:,} examples: log p(x) is too "
+                f"fewer than {FEW} of {self.samples:,} draws count for {self.weak:,} of {count:,} examples: "
+                "log p(x) is too "
                 "low there, and so is the approximation gap; give more samples, or log p(x) by quadrature or annealing"
             )
         return found
@@ -123,8 +124,8 @@ class Gaps:
         if _large(self.amortisation):
             found.append(
                 f"a better encoder would gain {self.amortisation.value:.1f} nats or more in the ELBO, with this posterior "
-                f"family and this decoder ({self.improved:,} of {self.elbo.n:,} examples gained): train longer, or give the "
-                "encoder more layers or units"
+                f"family and this decoder ({self.improved:,} of {self.elbo.n:,} examples gained): train longer, or give "
+                "the encoder more layers or units"
             )
         if _large(self.approximation):
             found.append(
