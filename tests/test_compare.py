@@ -112,7 +112,7 @@ def test_a_real_difference_is_told_and_a_null_one_is_not():
         frozenset("ac"): "not told",
     }
     assert list(found.figures)[-1] == "b"
-    assert any("images to tell" in sentence for sentence in found.advice())
+    assert any("examples to tell" in sentence for sentence in found.advice())
     assert any("several seeds" in sentence for sentence in found.advice())
     assert len(found.table()) == 6
 
@@ -194,7 +194,7 @@ A = torch.linspace(70.0, 90.0, 60, dtype=torch.float64)
         ({"fingerprint": "0" * 64}, "fingerprint"),
         ({"read_by": 1}, "binarisation"),
         ({"rows": torch.arange(60) + 1}, "other rows"),
-        ({"values": A[:50], "rows": torch.arange(50)}, "how many images"),
+        ({"values": A[:50], "rows": torch.arange(50)}, "how many examples"),
         ({"values": A[:50]}, "one value a row"),
         ({"values": A / 0}, "not finite"),
         ({"name": "a"}, "two models are named 'a'"),
@@ -248,10 +248,10 @@ def test_the_number_of_images_asked_for_would_tell_after_the_correction():
     values = correlated(1_000, 0.0, seed=3, count=6)
     values[1] = values[1] + 2.9 * float((values[1] - values[0]).std()) / 1_000**0.5 - (values[1] - values[0]).mean()
     found = compare([contender(str(place), one) for place, one in enumerate(values)], resamples=200)
-    asked = [sentence for sentence in found.advice() if "images to tell" in sentence]
+    asked = [sentence for sentence in found.advice() if "examples to tell" in sentence]
     assert asked
     for sentence in asked:
-        assert int(sentence.split("about ")[1].split(" images")[0].replace(",", "")) > 1_000
+        assert int(sentence.split("about ")[1].split(" examples")[0].replace(",", "")) > 1_000
 
 
 def test_estimates_that_rest_on_few_draws_are_cautioned():

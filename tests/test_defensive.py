@@ -35,7 +35,7 @@ def test_the_report_says_for_how_many_images_the_encoder_misses_a_peak_and_what_
     assert found.sections["quadrature"].nll.value == pytest.approx(-exact(), abs=0.02)
     missed = int((found.nats.values["ess"] >= 10).sum())
     assert missed > 15
-    assert f"{missed} of 30 images the encoder misses" in found.advice()[0]
+    assert f"{missed} of 30 examples the encoder misses" in found.advice()[0]
     assert "defensive" in found.advice()[0]
     assert torch.equal(found.values["quadrature"], found.sections["quadrature"].values)
     assert report(two_sided(), data, "test", ["quadrature"], samples=2_000, defensive=0.5).advice() == []

@@ -208,7 +208,7 @@ def test_other_mistakes():
         unveil.load({"train": hugging(), "test": hugging(image="scan")})
     with pytest.raises(DataError, match="brings its own labels"):
         unveil.load(hugging(), np.zeros(60))
-    with pytest.raises(DataError, match="no option of datasets 'levels'"):
+    with pytest.raises(DataError, match="datasets cannot take levels"):
         unveil.load(hugging(), levels=3)
 
 

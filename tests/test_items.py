@@ -174,7 +174,7 @@ def test_other_mistakes():
         unveil.load(Flowing(lambda: iter([])))
     with pytest.raises(DataError, match="brings its own labels"):
         unveil.load(TensorDataset(images()), labels())
-    with pytest.raises(DataError, match="no option of datasets 'levels'"):
+    with pytest.raises(DataError, match="datasets cannot take levels"):
         unveil.load(TensorDataset(images()), levels=3)
     with pytest.raises(DataError, match="0 rows cannot be taken"):
         unveil.load(TensorDataset(images()), rows=0)

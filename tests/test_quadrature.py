@@ -236,7 +236,7 @@ def test_what_cannot_be_integrated_says_why(tiny, monkeypatch):
         quadrature(steep(context=3), replace(tiny.test, context=torch.arange(90.0).view(30, 3)))
     broken = steep()
     nn.init.constant_(broken.likelihood.network.last.weight, torch.nan)
-    with pytest.raises(SettingError, match=r"log p.x. of 30 of 30 images is not finite"):
+    with pytest.raises(SettingError, match=r"log p.x. of 30 of 30 examples is not finite"):
         quadrature(broken, tiny.test)
     for model in (small(PoincareNormal(3)), dense(), one_hot()):
         with pytest.raises(SettingError, match="quadrature needs"):

@@ -180,7 +180,7 @@ def test_wrong_options_are_one_line(room, capsys, monkeypatch):
         ("--label", "town"): "no column of people.csv 'town'; known: age, city",
         ("--columns", "age"): "'age' gives no column a kind",
         ("--columns", "city=real"): "line 2: column 'city' holds",
-        ("--size", "3", "3"): "no option of people.csv 'size'",
+        ("--size", "3", "3"): "people.csv cannot take --size",
         ("--measure", "real"): "is a table",
     }.items():
         error = said(["train", "people.csv", *options], capsys, 2)

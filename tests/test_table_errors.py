@@ -81,7 +81,7 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content):
         ({"columns": ["b=ordinal"]}, "line 2: column 'b' holds 'x', and the order of words is not known"),
         ({"columns": ["a=count"]}, "line 2: column 'a' holds '1.5', and is to be count, whole numbers from 0"),
         ({"measure": "real"}, "is a table, whose columns have"),
-        ({"levels": 3}, "there is no option of .*'levels'; .*known: columns, drop, label, split"),
+        ({"levels": 3}, "cannot take levels; .*it takes columns, drop, label, split"),
         ({"drop": ["a", "b"]}, "no column to learn from: all are labels, splits or dropped"),
         ({"label": "a", "drop": ["b"]}, "no column to learn from"),
     ],

@@ -7,7 +7,8 @@ line and exit code 2.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -45,9 +46,40 @@ class DivergedError(UnveilError):
     outcome: Any = None
 
 
+_at_terminal = False
+
+
+@contextmanager
+def at_terminal() -> Iterator[None]:
+    """Within, messages name options as they are typed at a terminal, and not as arguments of Python."""
+    global _at_terminal
+    before, _at_terminal = _at_terminal, True
+    try:
+        yield
+    finally:
+        _at_terminal = before
+
+
+def option(name: str, value: Any = None) -> str:
+    """An option as whoever reads would give it: `size=(32, 32)` in Python, `--size 32 32` at the terminal.
+
+    Args:
+        name: of the argument.
+        value: what to give it; None for its name alone.
+    """
+    if not _at_terminal:
+        return name if value is None else f"{name}={value!r}"
+    parts = () if value is None else value if isinstance(value, (tuple, list)) else (value,)
+    return " ".join([f"--{name.replace('_', '-')}", *map(str, parts)])
+
+
+def near(given: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant; None where none is near."""
+    return next(iter(difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)), None)
+
+
 def unknown(kind: str, given: str, known: Iterable[str], error: type[UnveilError] = SettingError) -> UnveilError:
     """The error for a name that is not known: it proposes the nearest one and lists the rest."""
     names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"did you mean {guess!r}? " if (guess := near(given, names)) else ""
     return error(f"there is no {kind} {given!r}; {hint}known: {', '.join(names)}")

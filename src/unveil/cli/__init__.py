@@ -65,6 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(__version__)
         return 0
+    from unveil.errors import at_terminal
+
+    with at_terminal():
+        return _run(name, rest)
+
+
+def _run(name: str, rest: list[str]) -> int:
+    """The exit code of a command, whose errors become lines."""
     from unveil.errors import UnveilError, unknown
 
     try:

@@ -26,7 +26,7 @@ class Train:
 
     Attributes:
         data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, a table (.csv, .tsv, .parquet), or a folder of
-            images or shards.
+            images or shards; it must be named, and `unveil demo` is the command that names MNIST itself.
         recipe: a name from `unveil recipes`; without it, the one named like the data, table for a table, else vae.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
@@ -34,7 +34,7 @@ class Train:
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
         images: how a folder of images, or of shards, is read.
-        file: how a .npy file is read.
+        file: how a .npy or .npz file is read.
         pick: which columns of Parquet shards are read.
         table: how a table is read.
         held: what validates and tests.
@@ -42,7 +42,7 @@ class Train:
         model: the recipe's own arguments.
     """
 
-    data: Positional[Annotated[str, arg(metavar="DATA")]] = "mnist"
+    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
     recipe: str | None = None
     out: Path | None = None
     resume: bool = False
@@ -68,7 +68,7 @@ class Inspect:
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
         images: how a folder of images, or of shards, is read.
-        file: how a .npy file is read.
+        file: how a .npy or .npz file is read.
         pick: which columns of Parquet shards are read.
         table: how a table is read.
         held: what validates and tests.
@@ -210,8 +210,8 @@ class Evaluate:
         run: a run folder.
         data: other data than it was trained on.
         out: a .json file that the figures are written to as well.
-        samples: K, draws of z for each image.
-        images: how many images, drawn by the seed; without it, all.
+        samples: K, draws of z for each example.
+        images: how many examples, drawn by the seed; without it, all.
         seed: of binarisation, noise and subset.
         also: sections beside the nats: quadrature, annealing, sandwich, gaps, aggregate, latent, factors, samples,
             memory; or all.
@@ -239,7 +239,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Compare:
-    """Say which of several runs is better on the very same images, and which differences are real.
+    """Say which of several runs is better on the very same examples, and which differences are real.
 
     Each must have been evaluated, on the same split, images and seed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import re
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import field, make_dataclass, replace
 from itertools import takewhile
@@ -43,7 +44,7 @@ def parse_train(arguments: list[str]) -> tuple[Train, Recipe]:
         name = scan.parse_known_args(arguments)[0].recipe
     except argparse.ArgumentError:
         name = None  # tyro says it better
-    chosen = recipe(name or default_recipe(parse(Train, "train", _plain(arguments)).data))
+    chosen = recipe(name or default_recipe(parse(Train, "train", _plain(arguments)).data or ""))
     kind = make_dataclass(
         "Train", [("model", type(chosen.model), field(default=chosen.model))], bases=(Train,), frozen=True
     )
@@ -58,8 +59,53 @@ def _plain(arguments: list[str]) -> list[str]:
 
 
 def _one_line(box: str) -> str:
-    """What tyro says in a box of several lines."""
-    lines = [line.strip("│ ") for line in box.splitlines()]
-    inside = takewhile(lambda line: not line.startswith("──"), (line for line in lines if line[:1] not in ("╭", "╰", "")))
-    text = " ".join(inside).removesuffix(".")
+    """What tyro says in a box of several lines, in our words where it has some of Python's."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line[:1] not in ("╭", "╰", "")]
+    inside = list(takewhile(lambda line: not line.startswith("──"), lines))
+    text = " ".join(filter(None, inside)).removesuffix(".")
+    for pattern, said in PLAINLY:
+        if (found := re.search(pattern, text)) is not None:
+            return said(*found.groups()) + _meant(lines[len(inside) :])
     return re.sub(r"^Error parsing [\w-]+: ", "", text) or "these arguments cannot be read"
+
+
+def _cannot(name: str, kind: str, given: str) -> str:
+    """That an option cannot be what was given, and of which kind it is."""
+    words = {"INT": "a whole number", "FLOAT": "a number"}
+    takes = words.get(kind.removeprefix("{None}|"), "whole numbers" if "INT" in kind else "numbers")
+    return f"{name} cannot be {' '.join(re.findall(_QUOTED, given))!r}; it takes {takes}"
+
+
+def _one_of(given: str, name: str, known: str) -> str:
+    """That an option cannot be what was given, and what it can be."""
+    return f"{name} cannot be {given!r}; it takes {', '.join(sorted(set(re.findall(_QUOTED, known)) - {'None'}))}"
+
+
+def _meant(below: list[str]) -> str:
+    """What tyro thinks that was meant, below its first lines."""
+    near = (
+        next((line.split()[0] for line in below if line.startswith("--")), None) if "Perhaps you meant:" in below else None
+    )
+    return f"; did you mean {near}?" if near else ""
+
+
+_QUOTED = r"'([^']*)'"
+PLAINLY: tuple[tuple[str, Callable[..., str]], ...] = (
+    (r"Error parsing (\S+): no type matching (.+?) could be instantiated from (\[.*?\])", _cannot),
+    (
+        r"Error parsing (\S+): invalid literal for (int)\(\) with base 10: (.*)",
+        lambda name, _, given: _cannot(name, "INT", given),
+    ),
+    (
+        r"Error parsing (\S+): could not convert string to (float): (.*)",
+        lambda name, _, given: _cannot(name, "FLOAT", given),
+    ),
+    (r"invalid choice '(.*?)' for argument '(.*?)'\. Expected one of (.*)", _one_of),
+    (r"Missing value for argument '(.*?)'", lambda name: f"{name} needs a value"),
+    (r"Unrecognized options: (.*)", lambda given: f"there is no option or place for {given.replace(', ', ' ')}"),
+    (
+        r"Missing from unveil \S+: (\S+) (.*?) ?\(required\)",
+        lambda name, what: f"{name} is missing: {what.removesuffix('.')}",
+    ),
+)
+"""What tyro says in words of Python's, and how a person would."""

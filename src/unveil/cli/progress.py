@@ -35,7 +35,7 @@ def lasting(seconds: float) -> str:
 
 
 class TrainingBar:
-    """Epoch, -ELBO, distortion, rate, images/s and the time left."""
+    """Epoch, -ELBO, distortion, rate, examples/s and the time left."""
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
@@ -65,7 +65,7 @@ class TrainingBar:
         if "rate" in seen:  # it is infinite under a posterior without density
             halves = f"distortion {seen['distortion']:.2f} + rate {seen['rate']:.2f}"
             figures = f"{which} {self.measured} {seen['neg_elbo']:.2f} = {halves}"
-        speed = f"{self._rate(record['step']):,.0f} images/s"
+        speed = f"{self._rate(record['step']):,.0f} examples/s"
         if self.bar is not None:
             self.bar.update(record["step"] - self.bar.n)
             self.bar.set_description_str(f"epoch {min(record['epoch'] + 1, self.epochs)}/{self.epochs}", refresh=False)
@@ -82,20 +82,20 @@ class TrainingBar:
 
 
 class EvaluationBar:
-    """The forecast, then how many images are done."""
+    """The forecast, then how many examples are done."""
 
     def __init__(self) -> None:
         self.what = ""
         self.bar: tqdm | None = None
 
     def forecast(self, what: str, seconds: float, done: int) -> None:
-        before = f", going on after the {done:,} images that were done before" if done else ""
+        before = f", going on after the {done:,} examples that were done before" if done else ""
         self.what = what
         say(f"{what}: this will take about {lasting(seconds)}{before}")
 
     def done(self, images: int, total: int) -> None:
         if self.bar is None and sys.stderr.isatty():
-            self.bar = tqdm(total=total, desc=self.what, unit=" images", dynamic_ncols=True, leave=False)
+            self.bar = tqdm(total=total, desc=self.what, unit=" examples", dynamic_ncols=True, leave=False)
         if self.bar is not None:
             self.bar.update(images - self.bar.n)
             if images >= total:

@@ -12,6 +12,7 @@ from unveil.cli import options
 from unveil.cli.common import CODES, asked, command, start
 from unveil.cli.numbers import show
 from unveil.cli.parsing import parse, parse_train
+from unveil.errors import SettingError
 from unveil.recipes import EVERY, RECIPES
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 
 FEW = 100
 """Steps below which hardly anything is learnt."""
+NO_DATA = (
+    "there is no DATA to train on; name mnist, digits, shapes, linear-gaussian, a .npy, .npz, .csv, .tsv or .parquet "
+    "file, or a folder of images or shards (unveil demo trains on MNIST)"
+)
 
 
 def train(arguments: list[str]) -> int:
     """`unveil train`."""
     given, chosen = parse_train(arguments)
+    if given.data is None:
+        raise SettingError(NO_DATA)
     if given.latent is not None:
         chosen = chosen.given(latent=given.latent)
     start()

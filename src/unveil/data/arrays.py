@@ -20,7 +20,7 @@ from unveil.data.single import LARGEST, single, unmasked, whole
 from unveil.data.space import Measure, Space, check_channels
 from unveil.data.splitting import parted
 from unveil.data.store import Stored, chunks
-from unveil.errors import DataError, unknown
+from unveil.errors import DataError, option, unknown
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,8 @@ def as_values(array: Any, name: str, integers: bool = False, gaps: bool = False)
         return stored.unsqueeze(1) if stored.dim() == 3 else stored
     if not (values.dtype.kind == "f" or integers):
         raise DataError(
-            f"{name} has type {values.dtype}; give bytes (uint8) for images, floats for real data, or measure='count'"
+            f"{name} has type {values.dtype}; give bytes (uint8) for images, floats for real data, or "
+            f"{option('measure', 'count')}"
         )
     return torch.from_numpy(np.ascontiguousarray(single(values, name, gaps, counted=integers and not gaps)))
 

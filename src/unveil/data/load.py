@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
 from unveil.data.images.scan import ENDINGS
 from unveil.data.items import from_items
+from unveil.data.mapped import File
 from unveil.data.pick import Pick
 from unveil.data.shards import from_shards, holds_shards
 from unveil.data.space import MEANING, Measure
 from unveil.data.synthetic import LinearGaussian
 from unveil.data.tables import table as tables
-from unveil.errors import DataError, unknown
+from unveil.errors import DataError, near, option, unknown
 
 
 def _linear_gaussian(folder: Path | None, measure: Measure | None) -> Dataset:
@@ -64,7 +65,7 @@ def load(
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
         options: for a folder of images or shards those of `images.How`: `size`, `channels`, `fit` and `bad_files`; for a
             table (`.csv`, `.tsv`, `.parquet`) those of `tables.How`: `columns`, `drop`, `label` and `split`; for an array's
-            file `levels`, the byte that stands for white, and `mapped`, which leaves a .npy file on the disk; for datasets
+            file those of `mapped.File`: `levels` and `mapped`; for datasets
             of PyTorch's `rows`, how many to take; for datasets and shards `image_column` and `label_column`; for all
             but the named ones `validation` and `test` of `Held`, a share or a source of its own.
 
@@ -78,7 +79,7 @@ def load(
         raise unknown("measure", str(measure), MEANING, DataError)
     for name in options:
         if name not in (known := takes(source)):
-            raise unknown(f"option of {_called(source)}", name, known, DataError)
+            raise _not_taken(source, name, known)
     if any(name in options for name in HELD):
         held = Held(*(options.pop(name, None) for name in HELD))
         main = load(source, labels, data_dir=data_dir, measure=measure, **options)
@@ -137,7 +138,7 @@ def _takes(source: Any) -> tuple[str, ...]:
     if _is_table(path := _path(source)):
         return tuple(field.name for field in fields(tables.How))
     if not path.is_dir():
-        return ("levels", "mapped")
+        return tuple(field.name for field in fields(File))
     columned = holds_hugging(path) or holds_shards(path)
     return tuple(field.name for kind in ((How, Pick) if columned else (How,)) for field in fields(kind))
 
@@ -185,6 +186,13 @@ def _called(source: Any) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
     return "datasets" if is_hugging(source) or _items(source) else "arrays"
+
+
+def _not_taken(source: Any, name: str, known: Sequence[str]) -> DataError:
+    """The error for an option that says how other sources are read."""
+    hint = f"did you mean {option(guess)}? " if (guess := near(name, known)) else ""
+    taken = ", ".join(map(option, sorted(known))) or "none of these options, for it is read in one way"
+    return DataError(f"{_called(source)} cannot take {option(name)}; {hint}it takes {taken}")
 
 
 def _part(path: Path) -> str | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unveil.data.space import check_channels
 from unveil.data.store import Blocks, Store, chunks
-from unveil.errors import DataError
+from unveil.errors import DataError, option
 from unveil.hardware import exceeds
 
 SHARE = 0.25
@@ -23,10 +23,12 @@ class File:
     """How a .npy file is read.
 
     Attributes:
+        levels: the byte that stands for white; None for 255, or 1 where there are but zeros and ones.
         mapped: leave it on the disk and read rows when they are asked for, as is done with files of more than a quarter of
             the memory. This decides nothing but speed and memory.
     """
 
+    levels: int | None = None
     mapped: bool = False
 
 
@@ -72,7 +74,8 @@ def rows_of(array: np.ndarray, name: str, whole: bool = False) -> Store:
     kind = array.dtype.kind
     if not (kind == "f" or array.dtype == np.uint8 or (whole and kind in "iu")):
         raise DataError(
-            f"{name} has type {array.dtype}; give bytes (uint8) for images, floats for real data, or measure='count'"
+            f"{name} has type {array.dtype}; give bytes (uint8) for images, floats for real data, or "
+            f"{option('measure', 'count')}"
         )
     rows = Store(Mapped(array, name), torch.arange(len(array)))
     if kind == "f" and (bad := sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in chunks(rows))):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from unveil.errors import DataError, unknown
+from unveil.errors import DataError, option, unknown
 
 IMAGE, LABEL = ("image", "x"), ("label",)
 """Names under which items, and columns of tables, hold x and its class, where nothing else is said."""
@@ -35,7 +35,7 @@ class Pick:
             raise unknown(f"column of {where}", self.image_column, map(str, names), DataError)
         if found is None:
             had = ", ".join(map(str, names)) or "nothing"
-            raise DataError(f"{where} has {had}, and none is called 'image' or 'x'; name one by image_column")
+            raise DataError(f"{where} has {had}, and none is called 'image' or 'x'; name one by {option('image_column')}")
         return found
 
     def label(self, names: Mapping[str, Any], where: str) -> str | None:

@@ -79,7 +79,7 @@ class Report:
         if not missed:
             return [f"{said}: K = {self.nats.samples:,} draws are too few for this encoder; take the quadrature"]
         return [
-            f"{said}: for {missed:,} of {self.nll.n:,} images the encoder misses where p(z|x) is, by more than "
+            f"{said}: for {missed:,} of {self.nll.n:,} examples the encoder misses where p(z|x) is, by more than "
             f"{MISSED:g} nats that effective draws do not show; take the quadrature, a defensive share of draws, or a "
             "larger encoder"
         ]

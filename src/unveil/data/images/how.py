@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Literal
 
 from unveil.data.images.decode import PIXELS, Fit, Frame, Header
-from unveil.errors import DataError
+from unveil.errors import DataError, option
 
 SIDE = 32
 """Of images of many sizes, where no size is asked for."""
@@ -26,31 +26,26 @@ class How:
     """How images are read, as it was asked for or, once they were read, as it turned out.
 
     Attributes:
-        size: (height, width); None for that of the images if they share one, else 32 x 32.
+        size: height and width, or one number for both; None for that of the images if they share one, else 32 x 32.
         channels: 1 or 3; None for 1 where no image has colour.
         fit: how images of another shape are brought to it.
         bad_files: 'skip' leaves them out and says so, 'stop' refuses them all.
     """
 
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     channels: int | None = None
     fit: Fit = "crop"
     bad_files: BadFiles = "skip"
 
     def __post_init__(self) -> None:
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise DataError(f"images cannot have size {self.size}; give height and width, at least 1 each")
-        if self.size is not None and self.size[0] * self.size[1] > PIXELS:
-            height, width = self.size
-            raise DataError(
-                f"images cannot have {height} x {width} pixels, which are more than {PIXELS:,}; give a smaller size"
-            )
+        if self.size is not None:
+            object.__setattr__(self, "size", _sides(self.size))
         if self.channels not in (None, 1, 3):
             raise DataError(f"images cannot have {self.channels} channels; give 1 for gray or 3 for colour")
 
     def frame(self, heads: Counter[Header]) -> Frame:
         """The shape that images with these headers are brought to."""
-        size = self.size
+        size = _sides(self.size) if self.size is not None else None
         if size is None:
             sizes: Counter[tuple[int, int]] = Counter()
             for head, count in heads.items():
@@ -64,13 +59,34 @@ class How:
         """Raise DataError where bad files of `total` are to stop everything."""
         if bad and self.bad_files == "stop":
             raise DataError(
-                f"{name} holds {len(bad):,} bad files of {total:,}: {_named(bad)}; mend them, or leave them out with bad "
-                "files 'skip'"
+                f"{name} holds {len(bad):,} bad files of {total:,}: {_named(bad)}; mend them, or leave them out by "
+                f"{option('bad_files', 'skip')}"
             )
 
     def options(self, frame: Frame) -> dict[str, Any]:
         """What to give `unveil.load` so that other images come out in this frame."""
         return {"size": list(frame.size), "channels": frame.channels, "fit": frame.fit, "bad_files": self.bad_files}
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    """Height and width, of one number or two.
+
+    Raises:
+        DataError: others, or more pixels than are decoded.
+    """
+    given = (size,) if isinstance(size, int) else tuple(size)
+    if len(given) not in (1, 2) or min(given) < 1:
+        said = " x ".join(map(str, given)) or "nothing"
+        raise DataError(
+            f"images cannot have the size {said}; give height and width as {option('size', (32, 32))}, or one "
+            "number for both"
+        )
+    height, width = given[0], given[-1]
+    if height * width > PIXELS:
+        raise DataError(
+            f"images cannot have {height} x {width} pixels, which are more than {PIXELS:,}; give a smaller size"
+        )
+    return height, width
 
 
 USUAL = How()
@@ -85,7 +101,7 @@ def notes(heads: Counter[Header], frame: Frame, others: int, bad: Mapping[Any, s
         high, wide = (median(head.size[side] for head in heads.elements()) for side in (0, 1))
         yield (
             f"another size than {height} x {width}: {other:,} of {total:,} images (typically {high:.0f} x {wide:.0f}), "
-            f"{ways[frame.fit]} to it; --size and --fit change that"
+            f"{ways[frame.fit]} to it; {option('size')} and {option('fit')} change that"
         )
     if coloured := sum(count for head, count in heads.items() if not head.gray) if frame.channels == 1 else 0:
         yield f"colour read as gray, as was asked for: {coloured:,} images"

@@ -24,7 +24,7 @@ from unveil.data.pick import ANY, Pick
 from unveil.data.shards.labels import Label, as_label
 from unveil.data.shards.tar import LARGEST
 from unveil.data.store import Blocks
-from unveil.errors import DataError
+from unveil.errors import DataError, option
 
 GROUP = 2**30
 """Most bytes of a row group: 1 GiB."""
@@ -177,7 +177,8 @@ def _bytes_of(name: str, kind: Any, path: Path) -> tuple[str, bool]:
     if pyarrow.types.is_struct(kind) and any(one.name == "bytes" and binary(one.type) for one in kind):
         return name, True
     raise DataError(
-        f"{path} has {name!r} of type {str(kind)[:60]}, which is no encoded image; name another by image_column, or store "
+        f"{path} has {name!r} of type {str(kind)[:60]}, which is no encoded image; name another by "
+        f"{option('image_column')}, or store "
         "numbers as a .npy file"
     )
 

@@ -20,7 +20,7 @@ from unveil.data.tables.cells import Cells, shown
 from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, remarks
 from unveil.data.tables.parquet import read_parquet
 from unveil.data.tables.text import read_csv
-from unveil.errors import DataError, unknown
+from unveil.errors import DataError, option, unknown
 
 READERS = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet}
 SUFFIXES = tuple(READERS)
@@ -96,7 +96,7 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
     """
     if measure not in (None, "columns"):
         raise DataError(
-            f"{path} is a table, whose columns have a kind each; give --columns NAME=KIND, not measure {measure!r}"
+            f"{path} is a table, whose columns have a kind each; give --columns NAME=KIND, not {option('measure', measure)}"
         )
     if not path.is_file():
         there = "is a folder; name a file in it" if path.is_dir() else "is not there; check the name"

@@ -76,10 +76,11 @@ class Annealed:
         said = self.how.advice()
         alone = sum(image.ess < min(ALONE, 0.75 * self.how.chains) for image in self.images)
         if self.how.chains == 1:
-            said.append("one chain for each image tells nothing of its own error; take 16")
+            said.append("one chain for each example tells nothing of its own error; take 16")
         elif alone:
             said.append(
-                f"the estimates of {alone} of {len(self.images)} images rest on a single chain: -log p(x) is rather lower, "
+                f"the estimates of {alone} of {len(self.images)} examples rest on a single chain: -log p(x) "
+                "is rather lower, "
                 f"and they are less sure than they say; take more than {self.how.temperatures:,} temperatures"
             )
         return said

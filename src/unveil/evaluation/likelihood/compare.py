@@ -126,7 +126,7 @@ class Comparison:
             )
         n = next(iter(self.figures.values())).n
         if n < FEW:
-            said.append(f"{n} images are few: these intervals cover less than they say; take {FEW} or more")
+            said.append(f"{n} examples are few: these intervals cover less than they say; take {FEW} or more")
         if self.compared > 1:
             said.append(f"p-values are corrected by Holm for {self.compared} comparisons; intervals stand each by itself")
         return [*said, *self.cautions]
@@ -142,7 +142,7 @@ class Comparison:
             return None
         return (
             f"{one.better} and {one.worse}: a difference of {one.gap.value:.3f} nats, if there is one, takes about "
-            f"{float(f'{images:.2g}'):,.0f} images to tell"
+            f"{float(f'{images:.2g}'):,.0f} examples to tell"
         )
 
 

@@ -87,8 +87,8 @@ ALIKE: tuple[tuple[str, Callable[[Contender], object], str], ...] = (
     ),
     ("the reading of x", attrgetter("reading"), "nats of another base measure or of other levels are of another x"),
     ("the split", attrgetter("split"), "evaluate both on one"),
-    ("how many images", lambda one: len(one.values), "evaluate both on the same ones"),
-    ("the images (fingerprint)", lambda one: one.fingerprint[:12], "evaluate both on the same data, subset and order"),
+    ("how many examples", lambda one: len(one.values), "evaluate both on the same ones"),
+    ("the examples (fingerprint)", lambda one: one.fingerprint[:12], "evaluate both on the same data, subset and order"),
     ("the binarisation's seed", attrgetter("read_by"), "evaluate both with the same seed"),
 )
 """What must be the same: in words, as a function of a contender, and what to do."""
@@ -124,7 +124,8 @@ def check_alike(contenders: Sequence[Contender]) -> None:
                 )
         if not torch.equal(first.rows, other.rows):  # a binarisation is a function of its row
             raise SettingError(
-                f"{first.name} and {other.name} cannot be compared, since their images come from other rows of the source: "
+                f"{first.name} and {other.name} cannot be compared, since their examples come from other rows "
+                "of the source: "
                 "take the same subset in the same order"
             )
 
@@ -152,7 +153,7 @@ def cautions(contenders: Sequence[Contender]) -> list[str]:
             )
     if contenders[0].split != "test":
         found.append(
-            f"these are {contenders[0].split} images, which training fits or chooses weights by; decide on the test split"
+            f"these are {contenders[0].split} examples, which training fits or chooses weights by; decide on the test split"
         )
     return list(dict.fromkeys(found))
 

@@ -142,7 +142,7 @@ def _check_finite(log_p: Tensor) -> None:
     wrong = int((~log_p.isfinite()).sum())
     if wrong:
         raise SettingError(
-            f"log p(x) of {wrong} of {len(log_p)} images is not finite; see that the weights are, and that x lies in the "
+            f"log p(x) of {wrong} of {len(log_p)} examples is not finite; see that the weights are, and that x lies in the "
             "space that the likelihood is for"
         )
 
@@ -156,7 +156,7 @@ def _by_context(split: Split) -> Iterator[tuple[Tensor, Tensor | None]]:
     if len(distinct) > CONTEXTS:
         raise SettingError(
             f"quadrature decodes a grid for each distinct context, and {len(distinct)} are more than {CONTEXTS}; "
-            "take fewer images, or importance weighting"
+            "take fewer examples, or importance weighting"
         )
     for place in range(len(distinct)):
         yield (which == place).nonzero().squeeze(1), distinct[place : place + 1]

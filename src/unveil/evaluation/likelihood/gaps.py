@@ -93,7 +93,7 @@ class Gaps:
         source = f"importance-weighted, K = {self.samples:,}" if self.estimated else "as handed in"
         rows = [
             ("-ELBO, encoder's posterior", str(self.elbo.negative())),
-            (f"-ELBO, best {self.family} for each image", str(self.refined.negative())),
+            (f"-ELBO, best {self.family} for each example", str(self.refined.negative())),
             (f"-log p(x), {source}", str(self.log_p.negative())),
             ("amortisation gap", str(self.amortisation)),
             ("approximation gap", str(self.approximation)),
@@ -113,7 +113,8 @@ class Gaps:
             )
         if self.weak > 0.05 * count:
             found.append(
-                f"fewer than {FEW} of {self.samples:,} draws count for {self.weak:,} of {count:,} images: log p(x) is too "
+                f"fewer than {FEW} of {self.samples:,} draws count for {self.weak:,} of {count:,} examples: "
+                "log p(x) is too "
                 "low there, and so is the approximation gap; give more samples, or log p(x) by quadrature or annealing"
             )
         return found
@@ -123,8 +124,8 @@ class Gaps:
         if _large(self.amortisation):
             found.append(
                 f"a better encoder would gain {self.amortisation.value:.1f} nats or more in the ELBO, with this posterior "
-                f"family and this decoder ({self.improved:,} of {self.elbo.n:,} images gained): train longer, or give the "
-                "encoder more layers or units"
+                f"family and this decoder ({self.improved:,} of {self.elbo.n:,} examples gained): train longer, or give "
+                "the encoder more layers or units"
             )
         if _large(self.approximation):
             found.append(
@@ -190,7 +191,7 @@ def gaps(
         raise SettingError(f"{given} refine nothing; give at least 2 steps, 1 draw and 2 samples, and a positive rate")
     chosen = split.sample(images, seed)
     if log_p is not None and log_p.shape != (len(chosen),):
-        raise SettingError(f"log p(x) of shape {tuple(log_p.shape)} came for {len(chosen)} images; give one for each")
+        raise SettingError(f"log p(x) of shape {tuple(log_p.shape)} came for {len(chosen)} examples; give one for each")
     device = next(iter(model.parameters())).device
     search = Search(steps, draws, learning_rate, seed)
     rows = max(1, NUMBERS // chosen.values[0].numel())

@@ -134,7 +134,7 @@ class Nats:
             )
         if self.nll is not None and not isfinite(self.nll.value):
             said.append(
-                f"{int(self.values['nll'].isposinf().sum()):,} of {self.nll.n:,} images have no draw that prior and "
+                f"{int(self.values['nll'].isposinf().sum()):,} of {self.nll.n:,} examples have no draw that prior and "
                 "likelihood allow, so that their -log p(x) is infinite: see that x lies in the likelihood's support"
             )
         if not self.normalised:
@@ -143,7 +143,7 @@ class Nats:
             )
         if self.few is not None and self.few > MANY and self.samples > FEW:
             said.append(
-                f"{self.few:.0%} of the images have fewer than {FEW:.0f} effective draws of {self.samples:,}: take the "
+                f"{self.few:.0%} of the examples have fewer than {FEW:.0f} effective draws of {self.samples:,}: take the "
                 "estimate for an upper bound, which is less sure than its errors say; annealed sampling can do better"
             )
         return said
@@ -202,7 +202,7 @@ def _record(
     wrong = int((distortion.isnan() | (rate.isnan() if rated else False)).sum())
     if wrong:
         raise SettingError(
-            f"the nats of {wrong:,} of {len(split):,} images are not a number; see that the weights and x are finite"
+            f"the nats of {wrong:,} of {len(split):,} examples are not a number; see that the weights and x are finite"
         )
     estimable = model.normalised and rated and covers
     values = {"row": split.rows.double(), "distortion": distortion}

@@ -105,10 +105,13 @@ class Quadrature:
         return [
             ("-log p(x), quadrature", f"{self.nll}, its own error {self.nll.estimator:.1g}"),
             (
-                "images above the tolerance",
+                "examples above the tolerance",
                 f"{self.over:.2%} of {self.tolerance:g} nats; the largest error is {self.worst:.1g}",
             ),
-            ("finest grid", f"{grid} points of z, {step} apart; {self.visited:,.0f} of all points looked at for an image"),
+            (
+                "finest grid",
+                f"{grid} points of z, {step} apart; {self.visited:,.0f} of all points looked at for an example",
+            ),
         ]
 
     def advice(self) -> list[str]:
@@ -117,11 +120,11 @@ class Quadrature:
             return []
         if self.rounding > self.tolerance:
             return [
-                f"float32 may put log p(x) of an image wrong by {self.rounding:.1g} nats here, which is more than the "
+                f"float32 may put log p(x) of an example wrong by {self.rounding:.1g} nats here, which is more than the "
                 f"tolerance of {self.tolerance:g}; ask for no more than that"
             ]
         return [
-            f"{self.over:.1%} of the images have an error above {self.tolerance:g} nats, for their posteriors are narrow "
+            f"{self.over:.1%} of the examples have an error above {self.tolerance:g} nats, for their posteriors are narrow "
             f"beside a spacing of {max(self.spacing):.2g}; allow more than {self.limit:,} points, or trust importance "
             "weighting"
         ]
