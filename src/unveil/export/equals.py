@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 SHIFT = 8
@@ -55,6 +56,10 @@ def _lgamma(x: Tensor) -> Tensor:
     return (far - 0.5) * far.log() - far + 0.5 * log(2 * pi) + series - steps
 
 
+def _log_sigmoid(x: Tensor) -> Tensor:
+    return -F.softplus(-x)
+
+
 def _cdist(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
     return (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1).sqrt()
 
@@ -71,4 +76,5 @@ EQUALS: dict[Any, Callable[..., Any]] = {
     torch.lgamma: _lgamma,
     torch.Tensor.lgamma: _lgamma,
     torch.cdist: _cdist,
+    F.logsigmoid: _log_sigmoid,
 }

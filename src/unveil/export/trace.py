@@ -114,7 +114,6 @@ def traced(module: Pure) -> Traced:
     moving = tuple(None if name in module.function.once else {0: rows} for name in module.inputs)
     with quiet(), torch.no_grad(), refusing(), Equals():
         program = torch.export.export(module, tuple(given[name] for name in module.inputs), dynamic_shapes=(moving,))
-        program = program.run_decompositions({})
     for node in program.graph.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise ExportError(f"it draws by {node.target}, which is on no tape")
@@ -153,7 +152,6 @@ def refusing() -> Iterator[None]:
 REASONS = {
     "onstraints violated": "its code reads the number of rows as a number; take x.shape[0] for len(x)",
     "specialized it to be a constant": "its code reads the number of rows as a number; take x.shape[0] for len(x)",
-    "fake tensor in the exported program": "it follows a gradient while it draws",
     "data-dependent": "which steps it takes depends on values",
 }
 """What an exporter's words mean."""
