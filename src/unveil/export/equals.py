@@ -64,6 +64,14 @@ def _cdist(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: str | None = None
     return (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1).sqrt()
 
 
+def _assign(x: Tensor, where: Any, value: Any) -> None:
+    """Of what is said by a mask, without counting how many that are."""
+    if isinstance(where, Tensor) and where.dtype == torch.bool and where.shape == x.shape:
+        x.copy_(torch.where(where, value, x))
+    else:
+        x[where] = value
+
+
 EQUALS: dict[Any, Callable[..., Any]] = {
     torch.log1p: _log1p,
     torch.Tensor.log1p: _log1p,
@@ -76,5 +84,6 @@ EQUALS: dict[Any, Callable[..., Any]] = {
     torch.lgamma: _lgamma,
     torch.Tensor.lgamma: _lgamma,
     torch.cdist: _cdist,
+    torch.Tensor.__setitem__: _assign,
     F.logsigmoid: _log_sigmoid,
 }

@@ -51,7 +51,7 @@ def _log_softmax(x: Array, axis: int = -1) -> Array:
     return low - np.log(np.exp(low).sum(axis, keepdims=True))
 
 
-def _cross_entropy(scores: Array, labels: Array, reduction: str = "mean") -> Array:
+def _cross_entropy(scores: Array, labels: Array, reduction: str = "mean", **rest: Any) -> Array:
     nats = -np.take_along_axis(_log_softmax(scores, 1), np.expand_dims(labels, 1), 1).squeeze(1)
     return nats if reduction == "none" else np.asarray(nats.sum() if reduction == "sum" else nats.mean())
 
