@@ -49,11 +49,13 @@ def _asin(x: Tensor) -> Tensor:
 
 
 def _lgamma(x: Tensor) -> Tensor:
-    """For positive x, by Stirling's series at x + 8."""
-    far = x + SHIFT
-    steps = torch.stack([x + step for step in range(SHIFT)], -1).log().sum(-1)
-    series = (1 / 12 - far**-2 * (1 / 360 - far**-2 / 1260)) / far
-    return (far - 0.5) * far.log() - far + 0.5 * log(2 * pi) + series - steps
+    """For positive x, by Stirling's series at x + 8; in double precision, for near 1 and 2 what is large cancels."""
+    near = x.double()
+    far = near + SHIFT
+    steps = torch.stack([near + step for step in range(SHIFT)], -1).log().sum(-1)
+    small = 1 / far.square()
+    series = (1 / 12 - small * (1 / 360 - small / 1260)) / far
+    return ((far - 0.5) * far.log() - far + 0.5 * log(2 * pi) + series - steps).to(x.dtype)
 
 
 def _log_sigmoid(x: Tensor) -> Tensor:
