@@ -148,4 +148,4 @@ def test_equals_are_equal(original, low, high):
     x = torch.cat([torch.linspace(low, high, 10_001), torch.tensor([low, high])])
     x = torch.cat([x, x * 1e-3, x * 1e-6]).clamp(low, high)
     exact = original(x.double())
-    assert ((EQUALS[original](x) - exact).abs() <= 1e-6 * exact.abs() + 1e-12).all()
+    assert ((EQUALS[original](x) - exact).abs() <= 1e-6 * exact.abs() + 1e-9).all()
