@@ -65,7 +65,8 @@ class Reports:
         held = content.get("tensors") if isinstance(content, dict) else None
         if not isinstance(held, dict) or not isinstance(held.get(VALUES), str):
             raise RunError(f"{self.path / FIGURES} is damaged, or of an older version; evaluate anew")
-        return content, tensors.load(self.path / VALUES, held[VALUES])
+        values = tensors.load(self.path / VALUES, held[VALUES])
+        return content, {name: value.double() for name, value in values.items()}
 
     def forget(self) -> None:
         """Remove figures, values and what was found on the way: the weights are others now."""
