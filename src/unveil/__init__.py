@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from unveil.launch import train as train
     from unveil.run import Run as Run
     from unveil.run import open as open
+    from unveil.run import pretrained as pretrained
 
 _HOMES = {
     "load": "unveil.data",
     "load_bundle": "unveil.export",
     "train": "unveil.launch",
     "open": "unveil.run",
+    "pretrained": "unveil.run",
     "Run": "unveil.run",
 }
 
-__all__ = ["Run", "__version__", "load", "load_bundle", "open", "train"]
+__all__ = ["Run", "__version__", "load", "load_bundle", "open", "pretrained", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ import unveil.networks
 import unveil.objectives
 import unveil.parts
 from unveil.data import Dataset, Field, load_again
-from unveil.errors import DataError, RunError, SettingError
+from unveil.errors import DataError, RunError, SettingError, unknown
 from unveil.evaluation import Report, Watcher, report
 from unveil.evaluation.kept import recall
 from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
@@ -24,7 +24,7 @@ from unveil.evaluation.names import cost_name
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
-from unveil.store import OWN, Ledger, Reports, RunFolder, build, digest, fill, name_of, size
+from unveil.store import OWN, Ledger, Reports, RunFolder, build, digest, fill, name_of, packed, size
 from unveil.training.average import state_of
 from unveil.training.unfinished import told, unfinished
 
@@ -37,6 +37,8 @@ KNOWN: dict[str, type[nn.Module]] = {
     if isinstance(kind := getattr(package, name), type) and issubclass(kind, nn.Module)
 }
 """The parts that a run folder may name."""
+PRETRAINED = Path(__file__).parent / "pretrained_models"
+"""Where the run folders are that come with the package."""
 COMPARED = ("nll", "quadrature", "neg_elbo", "distortion")
 """Values of images by which runs can be compared, where a run has them."""
 
@@ -51,6 +53,7 @@ class Run:
         manifest: what run.json says, or would say.
         path: the run folder; None where nothing was written.
         data: what it was trained on; None where it was opened from a folder and not yet asked for.
+        shipped: whether it came with the package, in whose folder nothing is written.
     """
 
     model: Model
@@ -58,11 +61,18 @@ class Run:
     manifest: dict[str, Any]
     path: Path | None = None
     data: Dataset | None = None
+    shipped: bool = False
+
+    @property
+    def name(self) -> str:
+        """What commands call it: its folder, or its name where it came with the package."""
+        return "RUN" if self.path is None else self.path.name if self.shipped else str(self.path)
 
     def __repr__(self) -> str:
         said = {name: self.manifest.get(name) for name in ("recipe", "status")}
         data = self.manifest.get("data", {}).get("name")
-        return f"Run(path={str(self.path)!r}, recipe={said['recipe']!r}, data={data!r}, status={said['status']!r})"
+        place = None if self.path is None else self.name
+        return f"Run(path={place!r}, recipe={said['recipe']!r}, data={data!r}, status={said['status']!r})"
 
     def load_data(self, data_dir: str | Path | None = None) -> Dataset:
         """The data that it was trained on, loaded anew if need be.
@@ -128,6 +138,20 @@ class Run:
         chosen = torch.arange(n) % classes if label is None else torch.full((n,), label)
         return nn.functional.one_hot(chosen, classes).float()
 
+    def sample(self, n: int, label: int | None = None, seed: int | None = None, mean: bool = False) -> Tensor:
+        """(n, *event) x ~ p(x|z) with z ~ p(z): what the model makes by itself.
+
+        Args:
+            n: how many.
+            label: which class, where the model is conditioned on labels; without it, all of them in turn.
+            seed: the same seed gives the same samples; None for fresh ones.
+            mean: give E[x|z], which is smoother to look at, instead of x.
+
+        Raises:
+            SettingError: no such class, or a model that is conditioned on nothing.
+        """
+        return self.model.sample(n, self.context(label, n), seed=seed, mean=mean)
+
     def evaluate(
         self,
         data: Dataset | None = None,
@@ -157,8 +181,9 @@ class Run:
         """
         data = self.suited(data) if data is not None else self.load_data()
         check(self.model, data)
-        weights = digest(state_of(nn.ModuleDict({"model": self.model, "objective": self.objective})))
-        path = self.path
+        state = state_of(nn.ModuleDict({"model": self.model, "objective": self.objective}))
+        weights = digest(packed(state, self.manifest))
+        path = None if self.shipped else self.path
         if path is not None and weights != self.manifest["tensors"].get("model.safetensors"):
             ended = "unfinished" not in self.manifest
             said = "the weights are not those in %s any more" if ended else "%s is unfinished"
@@ -202,11 +227,11 @@ class Run:
         if figure not in values:
             had = ", ".join(name for name in COMPARED if name in values)
             hint = "evaluate it with that section, or " if figure == "quadrature" else ""
-            raise SettingError(f"{self.path} has no {figure}; {hint}compare by one of {had}")
+            raise SettingError(f"{self.name} has no {figure}; {hint}compare by one of {had}")
         bound = cost_name(said["normalised"])
         names = {"nll": WEIGHTED, "quadrature": "-log p(x), the integral", "neg_elbo": bound}
         return Contender(
-            name=str(self.path if report == OWN else kept.figures),
+            name=self.name if report == OWN else str(kept.figures),
             values=values[figure],
             quantity=names.get(figure, figure),
             samples=said["samples"],
@@ -258,13 +283,14 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     """Open a run folder: one that is unfinished with the weights of its last checkpoint, which is said as a warning.
 
     Args:
-        path: the folder.
+        path: the folder, or the name of a model that comes with the package where there is no such folder.
         parts: classes of your own that the model is made of; a file never names an import.
 
     Raises:
         RunError: no run folder, a damaged one, one without a checkpoint yet, or one that needs parts which are not known.
     """
-    folder = RunFolder(Path(path))
+    shipped = is_shipped(path)
+    folder = RunFolder(PRETRAINED / Path(path).name if shipped else Path(path))
     manifest = folder.manifest()
     known = dict(KNOWN)
     for part in parts:
@@ -279,7 +305,7 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     model, objective = modules["model"].eval(), modules["objective"].eval()
     if not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
-    return Run(model, objective, manifest, folder.path)
+    return Run(model, objective, manifest, folder.path, shipped=shipped)
 
 
 def _filled(both: nn.ModuleDict, folder: RunFolder, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -303,3 +329,29 @@ def _warn_of_the_end(path: Path, manifest: dict[str, Any]) -> None:
         step, best = outcome.get("steps"), outcome.get("best_step")
         if isinstance(step, int) and isinstance(best, int):
             log.warning("%s is %s", path, told(step, best))
+
+
+def pretrained(name: str) -> Run:
+    """A small trained model that comes with the package: 'mnist' or 'mnist-2d'.
+
+        unveil.pretrained("mnist").sample(16)
+
+    It is opened from the package alone, without the data that it was trained on.
+
+    Raises:
+        SettingError: no such model.
+    """
+    if name not in shipped_names():
+        raise unknown("pretrained model", name, shipped_names())
+    return open(PRETRAINED / name)
+
+
+def shipped_names() -> list[str]:
+    """The models that come with the package."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/run.json"))
+
+
+def is_shipped(path: str | Path) -> bool:
+    """Whether `path` is the name of a model that comes with the package, or its folder, and no other folder."""
+    given = Path(path)
+    return given.parent == PRETRAINED or (not given.exists() and str(path) in shipped_names())

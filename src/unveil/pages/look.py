@@ -14,16 +14,19 @@ h2 { font-size: 1.3rem; margin: 2.4rem 0 .7rem; padding-top: .5rem; border-top: 
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .4rem; }
 p { margin: .5rem 0; }
 .soft, figcaption, caption { color: var(--soft); }
-.lead { display: flex; flex-wrap: wrap; gap: .2rem 2.5rem; margin: 1.3rem 0 0; }
-.lead div { min-width: 12rem; }
+.lead { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem 1.5rem; margin: 1.3rem 0 0; }
 .lead dt { color: var(--soft); font-size: .85rem; }
 .lead dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }
-.lead dd small { font-size: .85rem; color: var(--soft); }
+.lead dd small { display: block; font-size: .82rem; color: var(--soft); }
 table { width: 100%; border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-size: .85rem; padding-bottom: .3rem; }
 th, td { text-align: left; vertical-align: top; padding: .22rem .8rem .22rem 0; border-bottom: 1px solid var(--line); }
 thead th { font-size: .82rem; font-weight: normal; color: var(--soft); border-bottom: 1px solid var(--soft); }
-tbody th { font-weight: normal; width: 40%; }
+tbody th { font-weight: normal; }
+.figures tbody th { width: 38%; }
+.parts tbody th, .parts thead th, td.number { white-space: nowrap; }
+.settings { columns: 2; column-gap: 2rem; margin-top: 1.2rem; }
+.settings table { break-inside: avoid; margin-bottom: 1.2rem; }
 tbody th.deep { padding-left: 1.2rem; }
 td.bar { width: 30%; padding-right: 0; }
 td.bar svg { display: block; width: 100%; height: .8rem; }
@@ -42,9 +45,11 @@ footer { margin-top: 2.5rem; padding-bottom: 2.5rem; font-size: .85rem; color: v
   body { font-size: 15px; }
   h1 { font-size: 1.6rem; }
   .gallery { grid-template-columns: minmax(0, 1fr); }
-  .figures, .figures tbody, .figures tr, .figures th, .figures td { display: block; width: auto; }
-  .figures thead { display: none; }
-  .figures th { border: 0; padding-bottom: 0; color: var(--soft); }
+  .settings { columns: 1; }
+  .stacked, .stacked caption, .stacked tbody, .stacked tr, .stacked th, .stacked td { display: block; }
+  .stacked tbody th { width: auto; }
+  .stacked thead { position: absolute; clip-path: inset(50%); }
+  .stacked tbody th { border: 0; padding-bottom: 0; color: var(--soft); }
   td.bar { width: 25%; } }
 @page { margin: 17mm 16mm; }
 @media print {
@@ -56,10 +61,11 @@ footer { margin-top: 2.5rem; padding-bottom: 2.5rem; font-size: .85rem; color: v
   h2 { font-size: 13pt; margin-top: 7mm; }
   pre { border: 1px solid var(--line); }
   h2, h3, caption { break-after: avoid; }
-  figure, tr, pre, .advice li { break-inside: avoid; }
+  figure, tr, pre, .advice li, .stacked, .parts { break-inside: avoid; }
   thead { display: table-header-group; }
-  .gallery { display: block; }
-  .gallery figure { display: inline-block; width: 48%; margin: 0 1% 5mm 0; vertical-align: top; }
-  .gallery figure.wide { width: 98%; }
+  .gallery { gap: 5mm 8mm; }
+  .lead { gap: 3mm 6mm; margin-top: 4mm; }
+  .lead dd { font-size: 12pt; }
+  figure.wide { max-width: 120mm; }
   p { orphans: 3; widows: 3; } }
 """

@@ -34,12 +34,11 @@ class Command:
 
 def commands(run: Run, report: Report | None) -> tuple[Command, ...]:
     """What was typed, or what would do the same: training where a recipe made the model, and the evaluation."""
-    place = "RUN" if run.path is None else str(run.path)
     found = []
     if trained := training_line(run):
         found.append(Command(trained, "trains such a model"))
     if report is not None:
-        found.append(Command(evaluation_line(report, place, run.manifest["data"].get("rows", {})), "gives the figures"))
+        found.append(Command(evaluation_line(report, run.name, run.manifest["data"].get("rows", {})), "gives the figures"))
     return tuple(found)
 
 

@@ -64,7 +64,7 @@ TEXTS = {
     ),
 }
 """Caption and alternative text of each picture, by the name of its file, in the order of a page."""
-WIDE = ("columns", "curves", "reconstructions")
+WIDE = ("columns", "curves")
 
 
 def with_data(run: Run, data: Dataset) -> list[Shown]:
@@ -89,8 +89,8 @@ def _made(draw: Callable[[Path], object]) -> list[Shown]:
     with TemporaryDirectory() as place:
         try:
             draw(Path(place))
-        except KeyError as error:
-            raise RunError(f"metrics.jsonl is damaged: a line says nothing of {error}; mend or remove it") from None
+        except (KeyError, TypeError) as error:
+            raise RunError(f"metrics.jsonl is damaged ({type(error).__name__}: {error}); mend or remove it") from None
         return [
             Shown(name.replace("_", " "), path.read_bytes(), *text, name in WIDE)
             for name, text in TEXTS.items()

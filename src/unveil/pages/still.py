@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from unveil.evaluation.latent.space import COLLAPSED
 from unveil.pages.card import Row, Sheet
 from unveil.pages.facts import Dimension, Facts
 from unveil.pages.look import SHEET
@@ -52,12 +53,12 @@ def page(found: Facts, pictures: Sequence[Shown], left_out: str = "") -> str:
 
 
 def _header(found: Facts) -> Element:
-    about = found.recipe.summary or "a model of one's own"
+    own = "a composition of one's own" if found.recipe.name == "custom" else f"recipe {found.recipe.name}"
     state = "" if found.status in ("", "finished") else f" Training was {found.status}."
     return el(
         "header",
         el("h1", found.title),
-        el("p", f"A variational autoencoder: {about}.{state}", class_="soft"),
+        el("p", f"A variational autoencoder, {own}, trained on {found.data.name}.{state}", class_="soft"),
         *(el("p", note) for note in found.notes),
         el("dl", *(el("div", el("dt", name), el("dd", *value)) for name, value in _lead(found)), class_="lead"),
     )
@@ -67,7 +68,7 @@ def _lead(found: Facts) -> list[tuple[str, list[Element | str]]]:
     """What a reader looks for first."""
     size = " x ".join(map(str, found.model.latent)) or "1"
     own: list[tuple[str, list[Element | str]]] = [
-        ("numbers in z", [size]),
+        ("dimensions of z", [size]),
         ("parameters", [f"{found.model.parameters:,}"]),
     ]
     return [*((row.name, _split(row)) for row in _leading(found.sheets)), *own]
@@ -121,27 +122,27 @@ def _card(found: Facts) -> Element:
 def _sheet(sheet: Sheet) -> Element:
     return together(
         el("h3", sheet.title),
-        _figures(sheet.about or f"{sheet.title}: figures", sheet.rows, ("figure", "value ± standard error, unit, n")),
+        _figures(sheet.about, sheet.rows, ("figure", "value ± standard error, unit, n")),
         el("ul", *(el("li", sentence) for sentence in sheet.advice), class_="advice") if sheet.advice else None,
     )
 
 
-def _figures(caption: str, rows: Iterable[Row], columns: tuple[str, str]) -> Element:
+def _figures(caption: str, rows: Iterable[Row], columns: tuple[str, str], kind: str = "figures stacked") -> Element:
     body = [
         el("tr", el("th", row.name, scope="row", **({"class_": "deep"} if row.depth else {})), el("td", row.text))
         for row in rows
     ]
-    return _table(caption, columns, body)
+    return _table(caption, columns, body, kind)
 
 
-def _table(caption: str, columns: Sequence[str], body: Iterable[Element]) -> Element:
+def _table(caption: str, columns: Sequence[str], body: Iterable[Element], kind: str) -> Element:
     head = el("thead", el("tr", *(el("th", name, scope="col") for name in columns)))
-    return el("table", el("caption", caption), head, el("tbody", *body), class_="figures")
+    return el("table", el("caption", caption) if caption else None, head, el("tbody", *body), class_=kind)
 
 
 def _settings(caption: str, said: Mapping[str, Any]) -> Element | None:
     rows = [Row(name.replace("_", " "), 0, _said(value)) for name, value in said.items() if value is not None]
-    return _figures(caption, rows, ("setting", "value")) if rows else None
+    return _figures(caption, rows, ("setting", "value"), "figures") if rows else None
 
 
 def _said(value: Any) -> str:
@@ -151,25 +152,30 @@ def _said(value: Any) -> str:
         return ", ".join(map(_said, value)) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _dimensions(dimensions: Sequence[Dimension]) -> Element | None:
-    """What each dimension of z carries, as a table with bars."""
+    """What each dimension of z carries, as a table with bars; those that have collapsed in one line."""
     if not dimensions:
         return None
-    most = max((one.rate or 0.0 for one in dimensions), default=0.0)
+    most = max(one.rate or 0.0 for one in dimensions)
+    used, idle = [one for one in dimensions if not one.collapsed], [one for one in dimensions if one.collapsed]
     rows = [
         el(
             "tr",
             el("th", f"z{one.index}", scope="row"),
-            el("td", (one.text or "no rate of its own") + (", collapsed" if one.collapsed else "")),
+            el("td", one.text or "no rate of its own"),
             el("td", _bar((one.rate or 0.0) / most if most > 0 else 0.0), class_="bar"),
         )
-        for one in dimensions
+        for one in used
     ]
-    table = _table("KL of each dimension of z, by falling rate", ("dimension", "KL(q(z|x) || p(z))", "share"), rows)
-    return el("section", el("h2", "What each dimension carries"), table)
+    table = _table("By falling rate", ("dimension", "KL(q(z|x) || p(z))", "beside the largest"), rows, "dimensions")
+    names = ", ".join(f"z{one.index}" for one in idle)
+    rest = el("p", f"Collapsed, with less than {COLLAPSED} nats each: {names}.") if idle else None
+    return el("section", el("h2", "What each dimension carries"), table if used else None, rest)
 
 
 def _bar(share: float) -> Element:
@@ -193,22 +199,36 @@ def _training(found: Facts) -> Element:
         el("h2", "How it was trained"),
         el("p", f"Recipe {found.recipe.name}{f': {found.recipe.source}' if found.recipe.source else ''}. {took}"),
         _figures(f"The last epoch, {last}", rows, ("figure", "mean over its steps")) if rows else None,
-        _settings("Settings of the recipe", found.recipe.settings),
-        _settings("Settings of training", found.recipe.training),
-        _settings("What came of it", found.outcome),
-        _settings("Where", found.machine),
+        el(
+            "div",
+            _settings("Settings of the recipe", found.recipe.settings),
+            _settings("What came of it", _outcome(found.outcome)),
+            _settings("Where", found.machine),
+            _settings("Settings of training", found.recipe.training),
+            class_="settings",
+        ),
     )
+
+
+def _outcome(said: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"best_step": "step of the weights that were kept", "best_value": "their loss on the validation split, nats"}
+    return {names.get(name, name): value for name, value in said.items()}
 
 
 def _model(found: Facts) -> Element:
     rows = [
-        el("tr", el("th", piece.name, scope="row"), el("td", f"{piece.parameters:,}"), el("td", el("code", piece.text)))
+        el(
+            "tr",
+            el("th", piece.name, scope="row"),
+            el("td", f"{piece.parameters:,}", class_="number"),
+            el("td", el("code", piece.text)),
+        )
         for piece in found.model.pieces
     ]
     return el(
         "section",
         el("h2", "What it is made of"),
-        _table(f"Parts of the {found.model.kind}", ("part", "parameters", "composition"), rows),
+        _table(f"Parts of the {found.model.kind}", ("part", "parameters", "composition"), rows, "parts"),
         el("p", "Trained on ", el("code", found.model.objective), "."),
     )
 

@@ -2,6 +2,7 @@
 
 from unveil.store.files import write, write_json
 from unveil.store.folder import FORMAT, RunFolder, free_path
+from unveil.store.half import packed
 from unveil.store.report import OWN, Ledger, Reports, name_of
 from unveil.store.spec import build, describe, fill, size
 from unveil.store.tensors import digest
@@ -18,6 +19,7 @@ __all__ = [
     "fill",
     "free_path",
     "name_of",
+    "packed",
     "size",
     "write",
     "write_json",

@@ -24,7 +24,7 @@ from typing import Any
 from torch import Tensor
 
 from unveil.errors import RunError
-from unveil.store import files, lock, pieces, tensors
+from unveil.store import files, half, lock, pieces, tensors
 from unveil.store.report import forget
 
 FORMAT = 1
@@ -101,7 +101,8 @@ class RunFolder:
         """
         self.write_manifest({**content, "status": "training", "tensors": {}})
         forget(self.path)
-        whole = {**content, "tensors": {"model.safetensors": tensors.save(self.path / "model.safetensors", state)}}
+        kept = half.packed(state, content)
+        whole = {**content, "tensors": {"model.safetensors": tensors.save(self.path / "model.safetensors", kept)}}
         self.write_manifest(whole)
         return whole
 
@@ -111,11 +112,12 @@ class RunFolder:
         Raises:
             RunError: training has not ended yet, or the file is damaged.
         """
-        digests = self.manifest().get("tensors")
-        digest = digests.get("model.safetensors") if isinstance(digests, dict) else None
+        content = self.manifest()
+        digests = content["tensors"]
+        digest = digests.get("model.safetensors")
         if not isinstance(digest, str):
             raise RunError(f"{self.path} is unfinished, without a checkpoint that can be read; train it with --resume")
-        return tensors.load(self.path / "model.safetensors", digest, most)
+        return half.unpacked(tensors.load(self.path / "model.safetensors", digest, most), content)
 
     # what happened
 

@@ -78,7 +78,8 @@ class Reports:
         held = content.get("tensors") if isinstance(content, dict) else None
         if not isinstance(held, dict) or not isinstance(held.get(self.values.name), str):
             raise RunError(f"{self.figures} is damaged, or of an older version; evaluate anew")
-        return content, tensors.load(self.values, held[self.values.name])
+        values = tensors.load(self.values, held[self.values.name])
+        return content, {name: value.double() for name, value in values.items()}
 
 
 def forget(folder: Path) -> None:
