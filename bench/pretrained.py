@@ -19,7 +19,8 @@ import torch
 import unveil
 from unveil.cli import main as command
 from unveil.cli.progress import EvaluationBar
-from unveil.run import PRETRAINED, Run
+from unveil.opening import PRETRAINED
+from unveil.run import Run
 from unveil.store import Reports, RunFolder
 from unveil.store.half import HALF, STORED
 from unveil.training.average import state_of

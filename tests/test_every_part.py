@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unveil.data import Batch
 from unveil.objectives import MODEL
-from unveil.run import KNOWN
+from unveil.opening import KNOWN
 from unveil.store import build, describe, fill
 from unveil.training.average import state_of
 

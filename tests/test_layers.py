@@ -22,6 +22,7 @@ ORDER = [
     {"recipes", "pictures"},
     {"album", "preflight"},
     {"run"},
+    {"opening"},
     {"serving"},
     {"launch"},
     {"refit", "pages"},

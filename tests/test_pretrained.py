@@ -9,7 +9,7 @@ import torch
 import unveil
 from unveil.cli import main
 from unveil.errors import RunError, SettingError
-from unveil.run import PRETRAINED, shipped_names
+from unveil.opening import PRETRAINED, shipped_names
 
 NAMES = ("mnist", "mnist-2d")
 

@@ -13,8 +13,8 @@ from torch import nn
 from unveil.errors import RunError, SettingError
 from unveil.networks import ConvDecoder, ConvEncoder, Mlp
 from unveil.objectives import Distortion, Iwae, Rate, Warmup
+from unveil.opening import KNOWN
 from unveil.parts import Bernoulli, CrossEntropy, Gaussian, Isotropic, Net, Standard
-from unveil.run import KNOWN
 from unveil.store import RunFolder, build, describe, fill, free_path
 from unveil.store.files import write
 from unveil.store.tensors import KINDS, digest, load, save

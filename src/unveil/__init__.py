@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from unveil.data import load as load
     from unveil.export import load_bundle as load_bundle
     from unveil.launch import train as train
+    from unveil.opening import open as open
+    from unveil.opening import pretrained as pretrained
     from unveil.run import Run as Run
-    from unveil.run import open as open
-    from unveil.run import pretrained as pretrained
 
 _HOMES = {
     "load": "unveil.data",
     "load_bundle": "unveil.export",
     "train": "unveil.launch",
-    "open": "unveil.run",
-    "pretrained": "unveil.run",
+    "open": "unveil.opening",
+    "pretrained": "unveil.opening",
     "Run": "unveil.run",
 }
 

@@ -19,10 +19,11 @@ from unveil.data.facts import facts_of
 from unveil.errors import DivergedError, SettingError, unknown
 from unveil.models import Model
 from unveil.objectives import Term
+from unveil.opening import KNOWN
 from unveil.preflight import check, checkpoint, foresee, machine, room_for_weights, threads
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
-from unveil.run import KNOWN, Run
+from unveil.run import Run
 from unveil.store import RunFolder, describe, free_path
 from unveil.training.average import state_of
 from unveil.training.config import Training

@@ -1,4 +1,4 @@
-"""A run: a trained model and where it came from, as training gives it and `open` finds it again."""
+"""A run: a trained model and where it came from, as training gives it and `open` finds it again (`opening.py`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import unveil.models
-import unveil.networks
-import unveil.objectives
-import unveil.parts
 from unveil.data import Dataset, Field, load_again
-from unveil.errors import DataError, RunError, SettingError, unknown
+from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
 from unveil.evaluation.kept import recall
 from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
@@ -24,21 +20,11 @@ from unveil.evaluation.names import cost_name
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.preflight import check
-from unveil.store import OWN, Ledger, Reports, RunFolder, build, digest, fill, name_of, packed, size
+from unveil.store import OWN, Ledger, Reports, RunFolder, digest, name_of, packed
 from unveil.training.average import state_of
-from unveil.training.unfinished import told, unfinished
 
 log = logging.getLogger(__name__)
 
-KNOWN: dict[str, type[nn.Module]] = {
-    name: kind
-    for package in (unveil.networks, unveil.parts, unveil.models, unveil.objectives)
-    for name in package.__all__
-    if isinstance(kind := getattr(package, name), type) and issubclass(kind, nn.Module)
-}
-"""The parts that a run folder may name."""
-PRETRAINED = Path(__file__).parent / "pretrained_models"
-"""Where the run folders are that come with the package."""
 COMPARED = ("nll", "quadrature", "neg_elbo", "distortion")
 """Values of images by which runs can be compared, where a run has them."""
 
@@ -277,81 +263,3 @@ class Run:
     def timing(self) -> list[dict[str, Any]]:
         """The lines of timing.jsonl: when each epoch had ended."""
         return [] if self.path is None else RunFolder(self.path).lines("timing.jsonl")
-
-
-def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
-    """Open a run folder: one that is unfinished with the weights of its last checkpoint, which is said as a warning.
-
-    Args:
-        path: the folder, or the name of a model that comes with the package where there is no such folder.
-        parts: classes of your own that the model is made of; a file never names an import.
-
-    Raises:
-        RunError: no run folder, a damaged one, one without a checkpoint yet, or one that needs parts which are not known.
-    """
-    shipped = is_shipped(path)
-    folder = RunFolder(PRETRAINED / Path(path).name if shipped else Path(path))
-    manifest = folder.manifest()
-    known = dict(KNOWN)
-    for part in parts:
-        if part.__name__ in KNOWN:
-            raise SettingError(f"there is a part named {part.__name__} already; give yours another name")
-        known[part.__name__] = part
-    modules = build(manifest.get("spec"), known)
-    if set(modules) != {"model", "objective"}:
-        raise RunError(f"{path} is damaged: its spec has no model and objective")
-    both = nn.ModuleDict(modules)
-    manifest = _filled(both, folder, manifest)
-    model, objective = modules["model"].eval(), modules["objective"].eval()
-    if not isinstance(model, Model) or not isinstance(objective, Term):
-        raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
-    return Run(model, objective, manifest, folder.path, shipped=shipped)
-
-
-def _filled(both: nn.ModuleDict, folder: RunFolder, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Give model and objective their weights; the manifest, with how far it got where the run is unfinished."""
-    finished = isinstance(manifest["tensors"].get("model.safetensors"), str)
-    found = unfinished(folder, both) if manifest.get("status") == "training" or not finished else None
-    if found is None:
-        fill(both, folder.model(size(both)), str(folder.path / "model.safetensors"))
-        _warn_of_the_end(folder.path, manifest)
-        return manifest
-    fill(both, found.tensors, found.source)
-    log.warning("%s is %s", folder.path, found)
-    outcome = {"steps": found.step, "finished": False, "best_step": found.best_step, "best_value": found.best_value}
-    return {**manifest, "outcome": {**outcome, "stopped_by": None}, "unfinished": True}
-
-
-def _warn_of_the_end(path: Path, manifest: dict[str, Any]) -> None:
-    """Say so where somebody stopped the training."""
-    outcome = manifest.get("outcome")
-    if manifest.get("status") == "interrupted" and isinstance(outcome, dict):
-        step, best = outcome.get("steps"), outcome.get("best_step")
-        if isinstance(step, int) and isinstance(best, int):
-            log.warning("%s is %s", path, told(step, best))
-
-
-def pretrained(name: str) -> Run:
-    """A small trained model that comes with the package: 'mnist' or 'mnist-2d'.
-
-        unveil.pretrained("mnist").sample(16)
-
-    It is opened from the package alone, without the data that it was trained on.
-
-    Raises:
-        SettingError: no such model.
-    """
-    if name not in shipped_names():
-        raise unknown("pretrained model", name, shipped_names())
-    return open(PRETRAINED / name)
-
-
-def shipped_names() -> list[str]:
-    """The models that come with the package."""
-    return sorted(path.parent.name for path in PRETRAINED.glob("*/run.json"))
-
-
-def is_shipped(path: str | Path) -> bool:
-    """Whether `path` is the name of a model that comes with the package, or its folder, and no other folder."""
-    given = Path(path)
-    return given.parent == PRETRAINED or (not given.exists() and str(path) in shipped_names())

@@ -18,7 +18,7 @@ from unveil.data import Dataset
 from unveil.errors import SettingError
 from unveil.models import Model
 from unveil.objectives import Term
-from unveil.run import KNOWN
+from unveil.opening import KNOWN
 from unveil.verify import (
     across,
     bounds,
