@@ -106,13 +106,11 @@ class Application:
         if media not in taken:
             ways = " or ".join(f"{WAYS[one]} as {one}" for one in taken)
             raise Refusal(415, f"the body cannot be {shown(media) if media else 'of no media type'}; send {ways}")
-        query = _query(request)
+        values = endpoint.form.read_query(_query(request))  # which counts beside an image alone
         body = await self._bodies.read(request)
         if media == JSON:
-            values = endpoint.form.read(parsed(body), query)
-        else:
-            values = endpoint.form.read({}, query)
-            assert endpoint.image is not None
+            values = endpoint.form.read(parsed(body))
+        elif endpoint.image:
             values[endpoint.image] = await self._pixels(body)
         endpoint.form.complete(values)
         return values
