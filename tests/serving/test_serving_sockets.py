@@ -55,6 +55,29 @@ def test_a_chunked_body_is_counted_while_it_arrives(port):
     assert "8,388,608 bytes" in found["error"]
 
 
+def test_who_is_in_the_middle_of_too_long_a_body_is_told_so(port):
+    """As many send it: all of it, without looking whether somebody answers."""
+    body = b" " * (2**23 + 2**20)
+    assert body_of(spoken(port, head(port, Content_Length=str(len(body))), body))[0] == 413
+    assert body_of(spoken(port, head(port, Content_Type="text/plain", Content_Length=str(len(body))), body))[0] == 415
+
+
+def test_who_reads_slowly_gets_all_of_it(port):
+    """Some megabytes of answers lie in the server when the last one is done, and the connection is to end after it."""
+    body = b'{"n": 256, "mean": true, "seed": 0}'
+    again = head(port, Content_Length=str(len(body)), Connection=None) + body
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        one.settimeout(20)
+        one.connect(("127.0.0.1", port))
+        one.sendall(again * 39 + head(port, Content_Length=str(len(body))) + body)
+        time.sleep(2.5)
+        found = drained(one)
+    whole = spoken(port, head(port, Content_Length=str(len(body))) + body).partition(b"\r\n\r\n")[2]
+    assert len(whole) > 2**16
+    assert found.count(whole) == 40
+
+
 def test_a_body_that_says_to_be_too_long_is_refused_before_it_is_sent(port):
     with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
         one.sendall(head(port, Content_Length=str(10**12), Expect="100-continue", Connection=None))
