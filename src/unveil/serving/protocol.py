@@ -25,14 +25,15 @@ LINGER = 1.0
 
 
 class _Lingering:
-    """A transport that ends a little after it was closed, unless the other side ends before.
+    """A transport that sends an answer's head and body in one, and ends a little after it was closed.
 
     To close a socket that still receives undoes what was sent last: a client that is in the middle of too long a body would
-    see its connection break, and not why.
+    see its connection break, and not why. Where the other side ends first, that is the end.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, patience: float) -> None:
         self._transport, self._loop, self._patience, self._closing = transport, loop, patience, False
+        self._parts: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -40,8 +41,19 @@ class _Lingering:
     def is_closing(self) -> bool:
         return self._closing or self._transport.is_closing()
 
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def _flush(self) -> None:
+        if self._parts:
+            data, self._parts = b"".join(self._parts), []
+            self._transport.write(data)
+
     def close(self) -> None:
         if not self.is_closing():
+            self._flush()
             self._closing, self._until = True, self._loop.time() + self._patience
             with suppress(OSError):  # the other side has gone
                 self._transport.write_eof()
