@@ -13,6 +13,8 @@ from contextlib import ExitStack
 import pytest
 from helpers.serving import answered, drained, head, server, spoken
 
+from unveil.serving.protocol import _Lingering
+
 GOOD = b'{"n": 1, "seed": 0}'
 
 
@@ -62,20 +64,55 @@ def test_who_is_in_the_middle_of_too_long_a_body_is_told_so(port):
     assert body_of(spoken(port, head(port, Content_Type="text/plain", Content_Length=str(len(body))), body))[0] == 415
 
 
-def test_who_reads_slowly_gets_all_of_it(port):
-    """Some megabytes of answers lie in the server when the last one is done, and the connection is to end after it."""
-    body = b'{"n": 256, "mean": true, "seed": 0}'
-    again = head(port, Content_Length=str(len(body)), Connection=None) + body
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        one.settimeout(20)
-        one.connect(("127.0.0.1", port))
-        one.sendall(again * 39 + head(port, Content_Length=str(len(body))) + body)
-        time.sleep(2.5)
-        found = drained(one)
-    whole = spoken(port, head(port, Content_Length=str(len(body))) + body).partition(b"\r\n\r\n")[2]
-    assert len(whole) > 2**16
-    assert found.count(whole) == 40
+class Clockwork:
+    """A loop whose time passes when the test says so, and a transport with something left to be sent."""
+
+    def __init__(self):
+        self.now, self.later, self.left, self.done = 0.0, [], 7, []
+
+    def time(self):
+        return self.now
+
+    def call_soon(self, then):
+        self.later.append((self.now, then))
+
+    def call_later(self, seconds, then):
+        self.later.append((self.now + seconds, then))
+
+    def pass_to(self, now):
+        self.now = now
+        due = [one for one in self.later if one[0] <= now]
+        self.later = [one for one in self.later if one[0] > now]
+        for _, then in due:
+            then()
+
+    def get_write_buffer_size(self):
+        return self.left
+
+    def is_closing(self):
+        return "abort" in self.done
+
+    def __getattr__(self, name):
+        return lambda *given: self.done.append((name, *given) if given else name)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_connection_ends_after_the_last_of_it_was_sent_or_nobody_reads_it(reads):
+    clock = Clockwork()
+    one = _Lingering(clock, clock, patience=10.0)
+    one.write(b"head ")
+    one.write(b"body")
+    one.close()
+    one.close()
+    assert clock.done == [("write", b"head body"), "write_eof", "resume_reading"]
+    for second in range(1, 9):
+        clock.pass_to(second)
+    assert "abort" not in clock.done
+    clock.left = 0 if reads else 7
+    clock.pass_to(9)
+    assert ("abort" in clock.done) == reads
+    clock.pass_to(10)
+    assert clock.done[-1] == "abort"
 
 
 def test_a_body_that_says_to_be_too_long_is_refused_before_it_is_sent(port):
