@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import threading
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -229,14 +228,14 @@ def test_where_all_places_are_taken_the_one_that_waited_longest_gives_way(hasty)
 
 @pytest.mark.parametrize(("signal_", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_was_asked_is_answered_before_the_end(signal_, code, runs):
-    """An x that takes a while is on its way when the signal comes: its answer is whole."""
-    with server(runs["flat"].path, "--samples", "4000", code=code) as (port, process):
-        x = ask(port)[1]["x"] * 100
-        body = json.dumps({"x": x}).encode()
+    """The server has begun to read a request when the signal comes: its answer is whole."""
+    with server(runs["flat"].path, code=code) as (port, process):
+        body = json.dumps({"x": ask(port)[1]["x"] * 100}).encode()
         with socket.create_connection(("127.0.0.1", port), timeout=50) as one:
-            one.sendall(head(port, "/score", Content_Length=str(len(body)), Connection=None) + body)
-            time.sleep(0.1)
+            one.sendall(head(port, "/score", Content_Length=str(len(body)), Connection=None, Expect="100-continue"))
+            assert one.recv(1_000).startswith(b"HTTP/1.1 100")
             os.kill(process.pid, signal_)
+            one.sendall(body)
             answer = drained(one)
         assert len(body_of(answer)[1]["nats"]) == 100
         process.wait(30)
