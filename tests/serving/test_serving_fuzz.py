@@ -14,7 +14,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
-MUTATIONS = int(os.environ.get("UNVEIL_MUTATIONS", "400"))
+MUTATIONS = int(os.environ.get("UNVEIL_MUTATIONS", "300"))
 HOLD = [
     not_a_server_error,
     checks.status_code_conformance,

@@ -7,11 +7,12 @@ import re
 import signal
 import socket
 import threading
-import time
 from contextlib import ExitStack
 
 import pytest
 from helpers.serving import answered, drained, head, server, spoken
+
+from unveil.serving.protocol import _Lingering
 
 GOOD = b'{"n": 1, "seed": 0}'
 
@@ -53,6 +54,64 @@ def test_a_chunked_body_is_counted_while_it_arrives(port):
         status, found = body_of(answered(one))  # although there is no end of the body
     assert status == 413
     assert "8,388,608 bytes" in found["error"]
+
+
+def test_who_is_in_the_middle_of_too_long_a_body_is_told_so(port):
+    """As many send it: all of it, without looking whether somebody answers."""
+    body = b" " * (2**23 + 2**20)
+    assert body_of(spoken(port, head(port, Content_Length=str(len(body))), body))[0] == 413
+    assert body_of(spoken(port, head(port, Content_Type="text/plain", Content_Length=str(len(body))), body))[0] == 415
+
+
+class Clockwork:
+    """A loop whose time passes when the test says so, and a transport with something left to be sent."""
+
+    def __init__(self):
+        self.now, self.later, self.left, self.done = 0.0, [], 7, []
+
+    def time(self):
+        return self.now
+
+    def call_soon(self, then):
+        self.later.append((self.now, then))
+
+    def call_later(self, seconds, then):
+        self.later.append((self.now + seconds, then))
+
+    def pass_to(self, now):
+        self.now = now
+        due = [one for one in self.later if one[0] <= now]
+        self.later = [one for one in self.later if one[0] > now]
+        for _, then in due:
+            then()
+
+    def get_write_buffer_size(self):
+        return self.left
+
+    def is_closing(self):
+        return "abort" in self.done
+
+    def __getattr__(self, name):
+        return lambda *given: self.done.append((name, *given) if given else name)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_connection_ends_after_the_last_of_it_was_sent_or_nobody_reads_it(reads):
+    clock = Clockwork()
+    one = _Lingering(clock, clock, patience=10.0)
+    one.write(b"head ")
+    one.write(b"body")
+    one.close()
+    one.close()
+    assert clock.done == [("write", b"head body"), "write_eof", "resume_reading"]
+    for second in range(1, 9):
+        clock.pass_to(second)
+    assert "abort" not in clock.done
+    clock.left = 0 if reads else 7
+    clock.pass_to(9)
+    assert ("abort" in clock.done) == reads
+    clock.pass_to(10)
+    assert clock.done[-1] == "abort"
 
 
 def test_a_body_that_says_to_be_too_long_is_refused_before_it_is_sent(port):
@@ -169,14 +228,14 @@ def test_where_all_places_are_taken_the_one_that_waited_longest_gives_way(hasty)
 
 @pytest.mark.parametrize(("signal_", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_was_asked_is_answered_before_the_end(signal_, code, runs):
-    """An x that takes a while is on its way when the signal comes: its answer is whole."""
-    with server(runs["flat"].path, "--samples", "4000", code=code) as (port, process):
-        x = ask(port)[1]["x"] * 100
-        body = json.dumps({"x": x}).encode()
+    """The server has begun to read a request when the signal comes: its answer is whole."""
+    with server(runs["flat"].path, code=code) as (port, process):
+        body = json.dumps({"x": ask(port)[1]["x"] * 100}).encode()
         with socket.create_connection(("127.0.0.1", port), timeout=50) as one:
-            one.sendall(head(port, "/score", Content_Length=str(len(body)), Connection=None) + body)
-            time.sleep(0.1)
+            one.sendall(head(port, "/score", Content_Length=str(len(body)), Connection=None, Expect="100-continue"))
+            assert one.recv(1_000).startswith(b"HTTP/1.1 100")
             os.kill(process.pid, signal_)
+            one.sendall(body)
             answer = drained(one)
         assert len(body_of(answer)[1]["nats"]) == 100
         process.wait(30)

@@ -3,10 +3,16 @@
 import pytest
 import torch
 from helpers.serving import Asked
+from helpers.verdicts import composed
 
+from unveil.data import from_arrays
+from unveil.data.facts import facts_of
 from unveil.models import VAE
-from unveil.parts import Gaussian, Net, Standard
+from unveil.parts import Gaussian, Isotropic, Net, Standard
 from unveil.randomness import reseed
+from unveil.run import Run
+from unveil.serving.limits import Limits
+from unveil.serving.served import Served
 from unveil.serving.together import Piece, Together, _Apart
 from unveil.serving.work import Sample
 
@@ -108,6 +114,27 @@ def test_without_batching_each_request_is_a_pass(runs):
     assert passes == [1] * 6
 
 
+APART = {"vamp": {"sample", "mean"}, "svae": {"score"}}
+"""Mixtures draw each component as often as the one that is drawn most, and that posterior draws until it is content."""
+SEVERAL = (*APART, "flow-prior", "vae-iaf", "poincare-vae", "gumbel-vae", "vq-vae", "rhvae", "m2", "nvae-small", "ae")
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_models_of_every_kind_are_served_and_joined(name, tiny):
+    """Each but those whose draws hang on each other; answers were compared before anything was joined."""
+    even = from_arrays(torch.nn.functional.pad(tiny.whole().values, (1, 2, 1, 1)), tiny.whole().labels, name="even")
+    data, model, objective = composed(name, even)
+    run = Run(model.eval(), objective, {"recipe": name, "data": facts_of(data), "tensors": {}})
+    served = Served(run, Limits(), 5)
+    assert served.cannot == {}
+    context = served.context(0, 1) if served.facts.classes else None
+    given = {"x": served.facts.likeness(), "z": torch.zeros(1, *served.latent), "context": context}
+    wanted = {"sample": (), "mean": (), "encode": ("x",), "decode": ("z",), "reconstruct": ("x",), "score": ("x",)}
+    pieces = {kind: Piece(1, 0, {one: given[one] for one in (*names, "context")}) for kind, names in wanted.items()}
+    joined = {kind for kind, piece in pieces.items() if served.kinds[kind].work.joins(piece)}
+    assert joined == set(wanted) - APART.get(name, set())
+
+
 class Rejecting(torch.nn.Module):
     """Draws until it is content, as some distributions do."""
 
@@ -144,14 +171,8 @@ def test_noise_that_all_rows_share_is_not_taken_for_that_of_each():
 def test_the_check_of_joint_passes_sees_noise_that_is_put_to_the_wrong_rows(monkeypatch):
     """Were the place of rows guessed wrong, requests would not be joined rather than answered wrongly."""
     torch.manual_seed(0)
-    model = VAE(Standard(2), Net(torch.nn.Linear(3, 4), Gaussian(2)), Net(torch.nn.Linear(2, 3), _gaussian()))
+    model = VAE(Standard(2), Net(torch.nn.Linear(3, 4), Gaussian(2)), Net(torch.nn.Linear(2, 3), Isotropic()))
     piece = Piece(2, 0, {"context": None})
     assert Together(Sample(model)).joins(piece)
     monkeypatch.setattr(_Apart, "reseeded", lambda self, seed, *purpose: None)
     assert not Together(Sample(model)).joins(piece)
-
-
-def _gaussian():
-    from unveil.parts import Isotropic
-
-    return Isotropic()

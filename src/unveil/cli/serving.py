@@ -35,7 +35,7 @@ class Serve:
         queue: requests that may wait; one more is answered 503.
         seconds: that a request may take; one that takes longer is answered 503.
         samples: K, draws of z for each x that is scored.
-        batching: compute requests that wait together.
+        batching: requests that wait are computed together; --no-batching computes one after another.
         threads: CPU threads; 0 for as many as torch takes.
     """
 

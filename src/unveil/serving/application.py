@@ -23,7 +23,7 @@ from unveil.serving.endpoints import Endpoint, endpoints
 from unveil.serving.guard import Guard, Policy
 from unveil.serving.limits import Limits
 from unveil.serving.openapi import openapi
-from unveil.serving.refusal import Refusal, shown
+from unveil.serving.refusal import Refusal, busy, shown
 from unveil.serving.served import Served
 from unveil.serving.together import Found
 
@@ -106,13 +106,11 @@ class Application:
         if media not in taken:
             ways = " or ".join(f"{WAYS[one]} as {one}" for one in taken)
             raise Refusal(415, f"the body cannot be {shown(media) if media else 'of no media type'}; send {ways}")
-        query = _query(request)
+        values = endpoint.form.read_query(_query(request))  # which counts beside an image alone
         body = await self._bodies.read(request)
         if media == JSON:
-            values = endpoint.form.read(parsed(body), query)
-        else:
-            values = endpoint.form.read({}, query)
-            assert endpoint.image is not None
+            values = endpoint.form.read(parsed(body))
+        elif endpoint.image:
             values[endpoint.image] = await self._pixels(body)
         endpoint.form.complete(values)
         return values
@@ -124,11 +122,13 @@ class Application:
         space, fit = self.served.facts.space, self.served.facts.fit
         channels, height, width = space.shape
         frame = Frame((height, width), channels, fit)  # type: ignore[arg-type]
-        async with self._decoding:
-            try:
+        try:
+            async with asyncio.timeout(self.limits.seconds), self._decoding:
                 pixels = await asyncio.to_thread(decode, Blob("the image", body), frame)
-            except BadImageError as error:
-                raise Refusal(400, f"the image cannot be read: {error.reason}") from None
+        except BadImageError as error:
+            raise Refusal(400, f"the image cannot be read: {error.reason}") from None
+        except TimeoutError:
+            raise busy("too many images are to be read") from None
         x = torch.from_numpy(np.array(pixels)).float()[None]
         return x if space.measure == "levels" else x / 255
 

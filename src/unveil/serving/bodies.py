@@ -58,7 +58,6 @@ class Bodies:
             raise Refusal(
                 408,
                 f"the body did not arrive within {self.limits.body_seconds:g} s; send it at once",
-                {"Connection": "close"},
             ) from None
         except ClientDisconnect:
             raise Refusal(400, "the body ended before its end; send all of it") from None

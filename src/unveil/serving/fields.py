@@ -249,16 +249,20 @@ class Form:
     required: frozenset[str]
     said: Mapping[str, str]
 
-    def read(self, body: Any, query: Mapping[str, str]) -> dict[str, Any]:
-        """The values of what was given, in the body or, where that does not say, in the query."""
+    def read(self, body: Any) -> dict[str, Any]:
+        """The values of what a body says."""
         if type(body) is not dict:
             raise Refusal(422, f"the body cannot be {shown(body)}; give an object with {self._names()}")
-        for name in (*body, *query):
-            if name not in self.fields:
-                raise Refusal(422, f"there is no field {shown(name)} here; known: {self._names()}")
-        found = {name: self.fields[name].read_text(given, name) for name, given in query.items()}
-        found |= {name: self.fields[name].read(given, name) for name, given in body.items()}
-        return found
+        return {name: self._known(name).read(given, name) for name, given in body.items()}
+
+    def read_query(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """The values of what a query says."""
+        return {name: self._known(name).read_text(given, name) for name, given in query.items()}
+
+    def _known(self, name: str) -> Value:
+        if name not in self.fields:
+            raise Refusal(422, f"there is no field {shown(name)} here; known: {self._names()}")
+        return self.fields[name]
 
     def complete(self, values: Mapping[str, Any]) -> None:
         """See that nothing is missing."""

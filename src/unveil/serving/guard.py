@@ -195,8 +195,8 @@ class Guard:
             await self.app(scope, receive, finished)
         except Refusal as refusal:
             await refused(refusal)(scope, receive, finished)
-        except Exception:
-            log.exception("a request failed: %s %s", scope["method"], scope["path"][:100])
+        except Exception as error:
+            log.exception("%s %s failed: %s", shown(scope["method"]), shown(scope["path"]), shown(repr(error)))
             if begun:
                 raise
             await refused(Refusal(500, "this should not have happened; the server's log says more"))(

@@ -108,7 +108,7 @@ def _beside(one: Endpoint) -> list[dict[str, Any]]:
             "in": "query",
             "required": False,
             "schema": field.schema(),
-            "description": f"{SAID[name]}; unless the body says",
+            "description": f"{SAID[name]}; beside an image in the body",
         }
         for name, field in one.form.fields.items()
         if name != one.image

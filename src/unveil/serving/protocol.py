@@ -9,6 +9,7 @@ closed for the new one.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -21,6 +22,50 @@ from unveil.serving.limits import Limits
 
 LINGER = 1.0
 """Seconds between the last word and the end of a connection."""
+
+
+class _Lingering:
+    """A transport that sends an answer's head and body in one, and ends a little after it was closed.
+
+    To close a socket that still receives undoes what was sent last: a client that is in the middle of too long a body would
+    see its connection break, and not why. Where the other side ends first, that is the end.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, patience: float) -> None:
+        self._transport, self._loop, self._patience, self._closing = transport, loop, patience, False
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._closing or self._transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def _flush(self) -> None:
+        if self._parts:
+            data, self._parts = b"".join(self._parts), []
+            self._transport.write(data)
+
+    def close(self) -> None:
+        if not self.is_closing():
+            self._flush()
+            self._closing, self._until = True, self._loop.time() + self._patience
+            with suppress(OSError):  # the other side has gone
+                self._transport.write_eof()
+            self._transport.resume_reading()
+            self._loop.call_later(LINGER, self._over)
+
+    def _over(self) -> None:
+        """The end, unless something is left to be sent, and time for it."""
+        if self._transport.get_write_buffer_size() and self._loop.time() < self._until:
+            self._loop.call_later(LINGER, self._over)
+        else:
+            self._transport.abort()
 
 
 class Patient(H11Protocol):
@@ -38,19 +83,18 @@ class Patient(H11Protocol):
         self.since: float | None = self.loop.time()
         self._clock: asyncio.TimerHandle | None = None
         self._watched: object = None
-        self._ended = False
 
     # what uvicorn tells
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_Lingering(transport, self.loop, self.limits.seconds))  # type: ignore[arg-type]
         if len(self.connections) > self.limits.connections:
             self._make_room()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        if self._ended:
-            return
+        if self.transport.is_closing():
+            return  # nothing is read any more
         super().data_received(data)
         self._watch()
 
@@ -62,9 +106,6 @@ class Patient(H11Protocol):
         self._stop()
         super().connection_lost(exc)
 
-    def shutdown(self) -> None:
-        self.transport.abort() if self._ended else super().shutdown()
-
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is told so in JSON, as everything else."""
         self._end(400, "this is no HTTP request, or one with too long a head; send another")
@@ -73,8 +114,6 @@ class Patient(H11Protocol):
 
     def _watch(self) -> None:
         """See that the clock runs that belongs to what this connection is at."""
-        if self._ended:
-            return
         if self.transport.is_closing():
             self._stop()
         elif self.cycle is not None and not self.cycle.response_complete:
@@ -110,7 +149,7 @@ class Patient(H11Protocol):
         oldest._end(503, "as many connections are open as there may be; ask again in a second", b"1")
 
     def _end(self, status: int, reason: str, retry: bytes | None = None) -> None:
-        """Say why, if it can be said, and close; a little later, for what is on its way would undo what was said."""
+        """Say why, if it can be said, and close."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = written({"error": reason})
             headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
@@ -122,8 +161,6 @@ class Patient(H11Protocol):
             headers += [] if retry is None else [(b"Retry-After", retry)]
             for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        self._ended, self.since = True, None
-        self._unset_keepalive_if_required()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._start(self, LINGER, self.transport.abort)
+        self.transport.close()
+        self.since = None
+        self._stop()

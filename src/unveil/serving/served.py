@@ -18,6 +18,7 @@ from unveil.evaluation import in_evaluation
 from unveil.evaluation.likelihood.drawing import NUMBERS, ROWS
 from unveil.evaluation.likelihood.nats import COUNTED
 from unveil.models import Model
+from unveil.models.vae import CHUNK  # more samples than this are drawn in parts
 from unveil.run import Run
 from unveil.serving.batching import Kind
 from unveil.serving.limits import Limits
@@ -161,7 +162,7 @@ class Served:
         except (UnveilError, NotImplementedError, RuntimeError, ValueError) as error:
             self.cannot[name] = (str(error).splitlines() or [type(error).__name__])[0]
             return {}
-        self.kinds[name] = Kind(name, together, rows or self.most)
+        self.kinds[name] = Kind(name, together, rows or min(self.most, CHUNK))
         return found
 
     @torch.no_grad()

@@ -45,11 +45,11 @@ class Binding:
         token: what requests must know; None where nobody else reaches it.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8000
-    names: tuple[str, ...] = ()
-    origins: tuple[str, ...] = ()
-    token: str | None = None
+    host: str
+    port: int
+    names: tuple[str, ...]
+    origins: tuple[str, ...]
+    token: str | None
 
 
 def token_from(file: Path | None) -> str | None:
@@ -91,10 +91,10 @@ def serve(
     run: Run,
     binding: Binding,
     limits: Limits,
-    samples: int = 100,
-    joining: bool = True,
-    count: int = 1,
-    ready: Callable[[str, Served], None] = lambda address, served: None,
+    samples: int,
+    joining: bool,
+    count: int,
+    ready: Callable[[str, Served], None],
 ) -> str | None:
     """Serve a run until somebody wishes an end; what was asked by then is answered first.
 

@@ -107,20 +107,19 @@ class _Apart(TorchFunctionMode):
         found = func(*args, **kwargs)
         if (name := _random(func, kwargs)) is None:
             return found
-        place = self._place(name, found)
-        rows = sum(piece.count for piece in self.pieces)
-        slots = found.unflatten(place.dim, (place.outer, rows, place.inner)).split(
-            [piece.count for piece in self.pieces], place.dim + 1
-        )
-        start = 0
-        for slot, generator in zip(slots, self.generators, strict=True):
-            stop = start + slot.shape[place.dim + 1]
-            alone = slot.flatten(place.dim, place.dim + 2)
-            drawn = _drawn(func, name, args, kwargs, alone, generator, place, rows, slice(start, stop))
-            if drawn.shape != alone.shape:
-                raise NotJoinable
-            slot.copy_(drawn.unflatten(place.dim, slot.shape[place.dim : place.dim + 3]))
-            start = stop
+        place, counts = self._place(name, found), [piece.count for piece in self.pieces]
+        rows, start = sum(counts), 0
+        for count, generator in zip(counts, self.generators, strict=True):
+            if name not in OF and place.dim == 0 and place.outer == place.inner == 1:
+                _fill(func, name, args, kwargs, found[start : start + count], generator)  # these lie in one piece
+            else:
+                slot = found.unflatten(place.dim, (place.outer, rows, place.inner)).narrow(place.dim + 1, start, count)
+                alone = slot.flatten(place.dim, place.dim + 2).contiguous()
+                drawn = _drawn(func, name, args, kwargs, alone, generator, place, rows, start)
+                if drawn.shape != alone.shape:
+                    raise NotJoinable
+                slot.copy_(drawn.unflatten(place.dim, slot.shape[place.dim : place.dim + 3]))
+            start += count
         return found
 
     def _place(self, name: str, found: Tensor) -> Place:
@@ -142,35 +141,42 @@ def _random(func: Any, kwargs: Mapping[str, Any] | None) -> str | None:
     return name if drawn and (kwargs or {}).get("generator") is None else None
 
 
+def _fill(
+    func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], alone: Tensor, generator: torch.Generator
+) -> Tensor:
+    """A tensor of noise, filled anew as an operation of `FILLS` or `INTO` fills one."""
+    if name in INTO:
+        func(alone, *args[1:], **kwargs, generator=generator)
+        return alone
+    bounds = [one for one in args if isinstance(one, int)] if name == "randint" else []
+    getattr(alone, FILLS[name])(*[0, *bounds][-2:] if bounds else (), generator=generator)
+    return alone
+
+
 def _drawn(
     func: Any,
     name: str,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    like: Tensor,
+    alone: Tensor,
     generator: torch.Generator,
     place: Place,
     rows: int,
-    mine: slice,
+    start: int,
 ) -> Tensor:
-    """What an operation would have given for the rows `mine` alone, a tensor like `like`."""
-    alone = torch.empty(like.shape, dtype=like.dtype, device=like.device)
-    if name in FILLS:
-        bounds = [one for one in args if isinstance(one, int)] if name == "randint" else []
-        filled: Tensor = getattr(alone, FILLS[name])(*[0, *bounds][-2:] if bounds else (), generator=generator)
-        return filled
-    if name in INTO:
-        filled = func(alone, *args[1:], **kwargs, generator=generator)
-        return filled
+    """What an operation would have given for the rows from `start` on alone, a tensor like `alone`."""
+    if name not in OF:
+        return _fill(func, name, args, kwargs, alone, generator)
+    count = alone.shape[place.dim] // (place.outer * place.inner)
 
     def part(one: Any) -> Any:
         if not isinstance(one, Tensor) or one.dim() <= place.dim:
             return one
         spread = one.unflatten(place.dim, (place.outer, rows, place.inner))
-        return spread.narrow(place.dim + 1, mine.start, mine.stop - mine.start).flatten(place.dim, place.dim + 2)
+        return spread.narrow(place.dim + 1, start, count).flatten(place.dim, place.dim + 2)
 
-    filled = func(*map(part, args), **{name: part(one) for name, one in kwargs.items()}, generator=generator)
-    return filled
+    drawn: Tensor = func(*map(part, args), **{name: part(one) for name, one in kwargs.items()}, generator=generator)
+    return drawn
 
 
 class Together:
