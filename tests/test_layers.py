@@ -24,7 +24,7 @@ ORDER = [
     {"run"},
     {"launch"},
     {"refit"},
-    {"doctor", "verify"},
+    {"doctor", "verify", "export"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -23,6 +23,10 @@ class SettingError(UnveilError):
     """A setting, a name or a composition of parts that cannot be."""
 
 
+class ExportError(SettingError):
+    """A model, or a function of it, that no fixed graph of operations computes."""
+
+
 class RunError(UnveilError):
     """A run folder that is none, is damaged, is in use, or was written by a newer format."""
 

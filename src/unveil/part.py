@@ -65,6 +65,14 @@ class Part(nn.Module):
         """
 
 
+def pieces(n: int, most: int) -> Iterator[slice]:
+    """Where `n` rows are, at most `most` at a time; there is no range() and no min() of an `n` that a trace leaves open."""
+    start = 0
+    while start < n:
+        yield slice(start, start + most if start + most < n else n)
+        start += most
+
+
 @contextmanager
 def resting(*modules: nn.Module) -> Iterator[None]:
     """Within, every layer of `modules` is in evaluation mode: nothing is dropped, and no running mean moves."""

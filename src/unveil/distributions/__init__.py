@@ -14,7 +14,7 @@ from unveil.distributions.hamiltonian import Hamiltonian, Momentum, Refined
 from unveil.distributions.hyperbolic import HyperbolicNormal
 from unveil.distributions.levels import LevelBetaBinomial, LevelCategorical
 from unveil.distributions.logistic import CutLogistic
-from unveil.distributions.mixture import Mixture
+from unveil.distributions.mixture import Mixture, drawn_from
 from unveil.distributions.surface import Surface, surface_of
 from unveil.distributions.tabulated import Tabulated, table
 from unveil.distributions.von_mises_fisher import SphericalUniform, SphericalVonMisesFisher
@@ -49,6 +49,7 @@ __all__ = [
     "Tabulated",
     "TiltedUniform",
     "TypedColumns",
+    "drawn_from",
     "surface_of",
     "table",
 ]

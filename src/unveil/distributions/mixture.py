@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 NUMBERS = 2**20
 """Most differences value - mean held at a time without gradient: few enough to stay in the cache."""
@@ -78,12 +79,22 @@ class Mixture(Distribution):
         chosen = torch.multinomial(weights, torch.Size(sample_shape).numel(), replacement=True).T
         # components that the batch shares are drawn from as by one example, or its samples would not be independent
         chosen = chosen.reshape(-1, self.components.batch_shape[:-1].numel())
-        turn = _turns(chosen)
-        # every component is drawn as often as the one that was chosen most: samples of a family need no indexing of it
-        draws = self.components.sample(torch.Size([int(turn.max()) + 1]))
-        draws = draws.reshape(len(draws), chosen.shape[1], size, *self.event_shape)
-        columns = torch.arange(chosen.shape[1], device=chosen.device)
-        return draws[turn, columns, chosen].reshape(*shape, *self.event_shape)
+        return drawn_from(self.components, chosen).reshape(*shape, *self.event_shape)
+
+
+def drawn_from(components: Distribution, chosen: Tensor) -> Tensor:
+    """(S, B, *event) a draw from the component `chosen` (S, B) of each of the B batches of `components`, (*batch, C).
+
+    It counts how often each is chosen. What cannot count, as a traced graph, may stand in for it by torch's protocol.
+    """
+    if has_torch_function_unary(chosen):
+        return handle_torch_function(drawn_from, (chosen,), components, chosen)
+    turn, size = _turns(chosen), components.batch_shape[-1]
+    # every component is drawn as often as the one that was chosen most: samples of a family need no indexing of it
+    draws = components.sample(torch.Size([int(turn.max()) + 1]))
+    draws = draws.reshape(len(draws), chosen.shape[1], size, *components.event_shape)
+    columns = torch.arange(chosen.shape[1], device=chosen.device)
+    return draws[turn, columns, chosen]
 
 
 def _turns(chosen: Tensor) -> Tensor:

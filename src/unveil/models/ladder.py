@@ -23,7 +23,7 @@ from unveil.models.draw import Draw, Model
 from unveil.models.group import Group
 from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
-from unveil.part import Conditional, Likelihood, resting
+from unveil.part import Conditional, Likelihood, pieces, resting
 from unveil.randomness import reseed
 
 
@@ -210,13 +210,13 @@ class Ladder(Model):
         parts = []
         forked = [] if device.type != "cuda" else [device]
         with resting(self), torch.random.fork_rng(forked) if seed is not None else nullcontext():
-            for start in range(0, n, CHUNK):
+            for rows in pieces(n, CHUNK):
                 if seed is not None:
                     # each chunk has its own key, so that means and samples of a seed are those of the same z
-                    reseed(seed, "sample", start, device=device)
-                size, given = min(CHUNK, n - start), None if whole is None else whole[start : start + CHUNK]
+                    reseed(seed, "sample", rows.start, device=device)
+                given = None if whole is None else whole[rows]
                 prior = self.prior(None, given)
-                z = prior.sample(torch.Size([] if prior.batch_shape else [size]))
+                z = prior.sample(torch.Size([] if prior.batch_shape else [rows.stop - rows.start]))
                 output = self.likelihood(self._down(z, given, lambda p: p.sample()))
                 parts.append(output.mean if mean else output.sample())
         return torch.cat(parts)

@@ -20,7 +20,7 @@ from unveil.errors import SettingError
 from unveil.models.draw import Draw, Model
 from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
-from unveil.part import Conditional, Likelihood, resting
+from unveil.part import Conditional, Likelihood, pieces, resting
 from unveil.randomness import reseed
 
 MASSLESS = -1e9
@@ -204,5 +204,5 @@ class SemiSupervised(Model):
             z = self.prior(None, None).sample(torch.Size([n]))
             drawn = F.one_hot(torch.randint(self.classes, (n,), device=device), self.classes).float()
             y = drawn if context is None else context.to(device).expand(n, -1)
-            outputs = (self.decode(part, given) for part, given in zip(z.split(CHUNK), y.split(CHUNK), strict=True))
+            outputs = (self.decode(z[rows], y[rows]) for rows in pieces(n, CHUNK))
             return torch.cat([output.mean if mean else output.sample() for output in outputs])

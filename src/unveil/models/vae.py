@@ -15,7 +15,7 @@ from unveil.distributions import ChosenCodes, Delta
 from unveil.errors import SettingError
 from unveil.models.draw import Draw, Model
 from unveil.models.latent import Gradient, Refinable, check_comparable, divergence, latent
-from unveil.part import Conditional, Likelihood, resting
+from unveil.part import Conditional, Likelihood, pieces, resting
 from unveil.randomness import reseed
 
 CHUNK = 500
@@ -141,6 +141,5 @@ class VAE(Model):
             # all of z first, so that means and samples of a seed are those of the same z
             prior = self.prior(None, whole)
             z = prior.sample(torch.Size([] if prior.batch_shape else [n]))
-            given = [None] * n if whole is None else whole.split(CHUNK)
-            outputs = (self.decode(part, context) for part, context in zip(z.split(CHUNK), given, strict=False))
+            outputs = (self.decode(z[rows], None if whole is None else whole[rows]) for rows in pieces(n, CHUNK))
             return torch.cat([output.mean if mean else output.sample() for output in outputs])

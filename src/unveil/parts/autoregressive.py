@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from unveil.distributions import Alphabet, CodeSequence
 from unveil.errors import SettingError
-from unveil.part import Part
+from unveil.part import Part, pieces
 from unveil.parts.codebook import check_positions
 
 CHUNK = 2000
@@ -102,7 +102,7 @@ class AutoregressiveCodes(Part):
     @torch.no_grad()
     def _draw(self, n: int) -> Tensor:
         """(n, places) sequences of indices."""
-        return torch.cat([self._write(min(CHUNK, n - start)) for start in range(0, n, CHUNK)])
+        return torch.cat([self._write(rows.stop - rows.start) for rows in pieces(n, CHUNK)])
 
     def _write(self, n: int) -> Tensor:
         written: list[Tensor] = []

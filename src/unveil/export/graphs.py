@@ -1,0 +1,100 @@
+"""The functions of a trained model as ONNX graphs: encoder, decoder, prior, weights and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unveil.errors import ExportError
+from unveil.export.functions import functions
+from unveil.export.trace import Traced, onnx_of, pure, traced
+from unveil.models import Model
+from unveil.part import resting
+
+if TYPE_CHECKING:
+    from unveil.run import Run
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One function of a model.
+
+    Attributes:
+        onnx: a ModelProto in float32; of each input and output the first dimension is 'n', any number of rows.
+        inputs: their names.
+        outputs: their names.
+        normals: standard normals that it takes for each row, as input 'normal' (n, normals); there is none where it is 0.
+        uniforms: uniforms in [0, 1) that it takes for each row, as input 'uniform' (n, uniforms), likewise.
+    """
+
+    onnx: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    normals: int
+    uniforms: int
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Every function of a model that a graph computes.
+
+    A conditional model takes the one-hot class as 'context' (n, C) wherever it is not said that it finds it itself.
+
+    Attributes:
+        encode: x (n, *event) to the mean and the scale of q(z|x), (n, *latent).
+        decode: z (n, *latent) to the mean (n, *event), E[x|z].
+        prior: noise to z (n, *latent).
+        weigh: x (1, *event) and noise to n draws z ~ q(z|x) and log_w (n,), log p(x, z) - log q(z|x) of each.
+        sample: noise to x (n, *event) ~ p(x|z) and the mean (n, *event) of the same z.
+        without: of each function that is None, why, in one line.
+    """
+
+    encode: Graph | None
+    decode: Graph | None
+    prior: Graph | None
+    weigh: Graph | None
+    sample: Graph | None
+    without: Mapping[str, str]
+
+
+def graphs(run: Run, half: bool = False) -> Graphs:
+    """The functions of a run's model.
+
+    Args:
+        run: trained, or at least initialised.
+        half: keep weights in half precision, which halves the bytes; what is computed stays float32.
+
+    Raises:
+        SettingError: onnx or onnxscript is not installed.
+    """
+    made, without = programs(run)
+    found: dict[str, Graph | None] = dict.fromkeys(("encode", "decode", "prior", "weigh", "sample"))
+    for name, one in made.items():
+        try:
+            found[name] = graph(one, half)
+        except ExportError as error:
+            without[name] = str(error)
+    return Graphs(**found, without=without)
+
+
+def graph(one: Traced, half: bool = False) -> Graph:
+    """A traced function as ONNX."""
+    onnx = onnx_of(one).SerializeToString()
+    return Graph(onnx, one.inputs, one.outputs, one.noise["normal"], one.noise["uniform"])
+
+
+def programs(run: Run) -> tuple[dict[str, Traced], dict[str, str]]:
+    """Each function of a run's model as torch traces it, and why the others cannot be."""
+    facts = run.manifest["data"]
+    model: Model = deepcopy(run.model).cpu().requires_grad_(False)
+    made: dict[str, Traced] = {}
+    without: dict[str, str] = {}
+    with resting(model):
+        for name, function in functions(model, tuple(facts["shape"]), facts["classes"], facts["known"]).items():
+            try:
+                made[name] = traced(pure(model, function))
+            except ExportError as error:
+                without[name] = str(error)
+    return made, without
