@@ -23,8 +23,9 @@ ORDER = [
     {"album", "preflight"},
     {"run"},
     {"launch"},
-    {"refit"},
+    {"refit", "pages"},
     {"doctor", "verify", "export"},
+    {"explorer"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

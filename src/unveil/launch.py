@@ -37,6 +37,9 @@ RUNS = Path("runs")
 STATE = 16
 """Times the bytes of model and objective that those of a checkpoint may be."""
 
+PLAIN = (bool, int, float, str, tuple, list, type(None))
+"""What run.json can say of a recipe's settings."""
+
 
 class _Journal:
     """Records and checkpoints go to the run folder; what depends on time has a file of its own."""
@@ -133,7 +136,7 @@ def train(
             _check_names(model, objective)
             precision = resolve(config.precision, device)
             foresee(model, objective, data, config, precision, device, team.size)
-            manifest = _manifest(name, model, objective, data, config, precision, team.size)
+            manifest = _manifest(choice, model, objective, config, precision, team.size)
             team.agree(_common(manifest))
             folder = _folder(out, name, resume, team)
             work = partial(fit, model, objective, data, config, precision, team=team)
@@ -238,6 +241,7 @@ class _Choice:
     data: Dataset
     training: Training
     compose: Callable[[int], tuple[Model, Term]]
+    settings: dict[str, Any]
 
 
 def _choose(
@@ -252,7 +256,7 @@ def _choose(
         if latent is not None:
             raise SettingError("latent is for recipes; your own model has the size that you built it with")
         own = model, objective
-        return _Choice("custom", data, Training(), lambda seed: own)
+        return _Choice("custom", data, Training(), lambda seed: own, {})
     chosen = given if isinstance(given, Recipe) else recipe(given or default_recipe(data.name))
     if latent is not None:
         chosen = chosen.given(latent=latent)
@@ -263,17 +267,19 @@ def _choose(
             reseed(seed, "initialise")
             return chosen.compose(seen)
 
-    return _Choice(chosen.name, seen, chosen.training, compose)
+    said = {name: value for name, value in asdict(chosen.model).items() if isinstance(value, PLAIN)}
+    return _Choice(chosen.name, seen, chosen.training, compose, said)
 
 
 def _manifest(
-    name: str, model: Model, objective: Term, data: Dataset, config: Training, precision: str, ranks: int
+    choice: _Choice, model: Model, objective: Term, config: Training, precision: str, ranks: int
 ) -> dict[str, Any]:
     """What run.json says before the first step."""
     return {
-        "recipe": name,
+        "recipe": choice.name,
+        "settings": choice.settings,
         "spec": describe(model=model, objective=objective),
-        "data": facts_of(data),
+        "data": facts_of(choice.data),
         "training": asdict(config),
         "precision": precision,
         "ranks": ranks,

@@ -18,6 +18,7 @@ import unveil.parts
 from unveil.data import Dataset, Field, load_again
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
+from unveil.evaluation.kept import recall
 from unveil.evaluation.likelihood.contender import WEIGHTED, Contender
 from unveil.evaluation.names import cost_name
 from unveil.models import Model
@@ -186,9 +187,7 @@ class Run:
         """
         if self.path is None:
             raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
-        said, values = Reports(self.path).read()
-        if said["weights"] != self.manifest["tensors"]["model.safetensors"]:
-            raise RunError(f"the report in {self.path} is of other weights; evaluate anew")
+        said, values = self._kept(self.path)
         if figure not in values:
             had = ", ".join(name for name in COMPARED if name in values)
             hint = "evaluate it with that section, or " if figure == "quadrature" else ""
@@ -211,9 +210,35 @@ class Run:
             defensive=said.get("defensive", 0.0),
         )
 
+    def report(self) -> Report:
+        """Its report card as it was last evaluated.
+
+        Raises:
+            RunError: it was not evaluated, or the report is damaged, of an older version or of other weights.
+        """
+        if self.path is None:
+            raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
+        said, values = self._kept(self.path)
+        kept = Reports(self.path).figures
+        try:
+            return replace(recall(said, values), kept=kept)
+        except RunError as error:
+            raise RunError(f"{kept} is damaged, or of an older version: {error}; evaluate anew") from None
+
+    def _kept(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What the report in its folder says of these very weights."""
+        said, values = Reports(path).read()
+        if said.get("weights") != self.manifest["tensors"]["model.safetensors"]:
+            raise RunError(f"the report in {path} is of other weights; evaluate anew")
+        return said, values
+
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl: a record for each epoch."""
         return [] if self.path is None else RunFolder(self.path).lines("metrics.jsonl")
+
+    def timing(self) -> list[dict[str, Any]]:
+        """The lines of timing.jsonl: when each epoch had ended."""
+        return [] if self.path is None else RunFolder(self.path).lines("timing.jsonl")
 
 
 def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
