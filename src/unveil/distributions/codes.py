@@ -8,6 +8,7 @@ bounds -log p(x) as it does for any other posterior.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -126,7 +127,7 @@ class CodeSequence(Distribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """(*sample_shape, places, dimensions)."""
         shape = torch.Size(sample_shape)
-        return self.alphabet.vectors(self.draw(shape.numel())).reshape(shape + self.event_shape)
+        return self.alphabet.vectors(self.draw(prod(shape))).reshape(shape + self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(*lead) nats for value (*lead, places, dimensions); minus infinity where a vector is no code."""

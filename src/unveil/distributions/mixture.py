@@ -6,6 +6,7 @@ cannot leave a component out of one example's mixture.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
 import torch
@@ -61,7 +62,7 @@ class Mixture(Distribution):
         """(*batch) nats; `value` broadcasts against the batch."""
         events = len(self.event_shape)
         leading = value.dim() - events - len(self.batch_shape)
-        if torch.is_grad_enabled() or leading < 1 or not value.numel():
+        if torch.is_grad_enabled() or leading < 1 or len(value) == 1 or not value.numel():
             return self._log_prob(value)
         each = value[0].numel() * self.log_weights.shape[-1]
         return torch.cat([self._log_prob(part) for part in value.split(max(1, NUMBERS // each))])
@@ -76,7 +77,7 @@ class Mixture(Distribution):
         shape = torch.Size(sample_shape) + self.batch_shape
         size = self.log_weights.shape[-1]
         weights = self.log_weights.exp().expand(*self.batch_shape, size).reshape(-1, size)
-        chosen = torch.multinomial(weights, torch.Size(sample_shape).numel(), replacement=True).T
+        chosen = torch.multinomial(weights, prod(sample_shape), replacement=True).T
         # components that the batch shares are drawn from as by one example, or its samples would not be independent
         chosen = chosen.reshape(-1, self.components.batch_shape[:-1].numel())
         return drawn_from(self.components, chosen).reshape(*shape, *self.event_shape)

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 
 from unveil.data import Batch
 from unveil.errors import ExportError
+from unveil.export.tape import taken
 from unveil.models import Model
 
 Tape = Callable[[], AbstractContextManager[Any]]
@@ -77,8 +78,7 @@ def weigh(model: Model, n: int, tape: Tape, x: Tensor, context: Tensor | None = 
         z, log_w, log_mass = draw.z[0], draw.log_w, draw.log_mass
     if len(log_mass) == 1:
         return z[0], (log_w + log_mass)[0]
-    most = log_mass.argmax(0).reshape(1, n, *[1] * (z.dim() - 2))
-    return z.take_along_dim(most, 0)[0], (log_w + log_mass).logsumexp(0)
+    return taken(z.movedim(0, 1), log_mass.argmax(0)), (log_w + log_mass).logsumexp(0)
 
 
 def sample(model: Model, n: int, tape: Tape, context: Tensor | None = None) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from unveil.errors import ExportError
 from unveil.export.functions import functions
+from unveil.export.onnx_graph import halved
 from unveil.export.trace import Traced, onnx_of, pure, traced
 from unveil.models import Model
 from unveil.part import resting
@@ -81,7 +82,8 @@ def graphs(run: Run, half: bool = False) -> Graphs:
 
 def graph(one: Traced, half: bool = False) -> Graph:
     """A traced function as ONNX."""
-    onnx = onnx_of(one).SerializeToString()
+    made = onnx_of(one)
+    onnx = (halved(made) if half else made).SerializeToString()
     return Graph(onnx, one.inputs, one.outputs, one.noise["normal"], one.noise["uniform"])
 
 
@@ -92,7 +94,7 @@ def programs(run: Run) -> tuple[dict[str, Traced], dict[str, str]]:
     made: dict[str, Traced] = {}
     without: dict[str, str] = {}
     with resting(model):
-        for name, function in functions(model, tuple(facts["shape"]), facts["classes"], facts["known"]).items():
+        for name, function in functions(model, tuple(facts["shape"]), facts.get("classes", 0), facts.get("known")).items():
             try:
                 made[name] = traced(pure(model, function))
             except ExportError as error:

@@ -206,7 +206,8 @@ def _uniform_(tape: Tape, place: Tensor, low: float = 0.0, high: float = 1.0) ->
 
 
 def _exponential_(tape: Tape, place: Tensor, rate: float = 1.0) -> Tensor:
-    return place.copy_(torch.log1p(-tape.noise("uniform", place.shape, place.dtype)) / -rate)
+    # 1 - u is exact, and never 0
+    return place.copy_((1 - tape.noise("uniform", place.shape, place.dtype)).log() / -rate)
 
 
 def _bernoulli(tape: Tape, chance: Tensor) -> Tensor:
@@ -236,8 +237,14 @@ def _from_components(tape: Tape, components: Distribution, chosen: Tensor) -> Te
     lead = (chosen.shape[0], *components.batch_shape)
     with tape.shared(lead):
         drawn = components.sample(torch.Size(lead[:1]))
-    drawn = drawn.reshape(*chosen.shape, lead[-1], *components.event_shape)
-    return drawn.take_along_dim(chosen.reshape(*chosen.shape, *[1] * (drawn.dim() - 2)), 2).squeeze(2)
+    return taken(drawn.reshape(*chosen.shape, lead[-1], *components.event_shape), chosen)
+
+
+def taken(values: Tensor, chosen: Tensor) -> Tensor:
+    """(*lead, *event) of `values` (*lead, C, *event) those at the places `chosen` (*lead)."""
+    lead, event = chosen.dim(), values.shape[chosen.dim() + 1 :]
+    index = chosen.reshape(*chosen.shape, 1, *[1] * len(event)).expand(*chosen.shape, 1, *event)
+    return values.gather(lead, index).squeeze(lead)
 
 
 DRAWS: dict[Any, Callable[..., Tensor]] = {

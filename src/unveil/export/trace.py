@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from unveil.errors import ExportError, UnveilError
+from unveil.export.equals import Equals
 from unveil.export.functions import Function
+from unveil.export.onnx_graph import folded, plain
 from unveil.export.tape import KINDS, Kind, Player, Recorder, Take, Tape, plan
 from unveil.models import Model
 from unveil.models.vae import CHUNK
@@ -58,9 +61,9 @@ class Pure(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self.inputs, tensors, strict=True))
-        rows = next(given[name] for name in reversed(self.inputs) if name not in self.function.once)
+        rows = [given[name].shape[0] for name in self.inputs if name not in self.function.once]
         noise = {kind: given.pop(kind) for kind in self.kinds}
-        return self.function.call(self.model, rows.shape[0], lambda: Tape(Player(self.takes, noise)), **given)
+        return self.function.call(self.model, (rows or [1])[-1], lambda: Tape(Player(self.takes, noise)), **given)
 
 
 def inputs(function: Function, n: int) -> dict[str, Tensor]:
@@ -109,7 +112,7 @@ def traced(module: Pure) -> Traced:
     # a model makes that many at a time by itself; of fewer, its graph is one piece, which holds for any number
     rows = Dim("n", max=CHUNK)
     moving = tuple(None if name in module.function.once else {0: rows} for name in module.inputs)
-    with quiet(), torch.no_grad(), refusing():
+    with quiet(), torch.no_grad(), refusing(), Equals():
         program = torch.export.export(module, tuple(given[name] for name in module.inputs), dynamic_shapes=(moving,))
         program = program.run_decompositions({})
     for node in program.graph.nodes:
@@ -133,21 +136,7 @@ def onnx_of(traced: Traced) -> Any:
             output_names=list(traced.outputs),
         )
     assert made is not None
-    return plain(made.model_proto)
-
-
-def plain(proto: Any) -> Any:
-    """The same model without what the exporter says of where it ran; the open dimension is called 'n'."""
-    del proto.metadata_props[:], proto.graph.metadata_props[:], proto.graph.value_info[:]
-    proto.producer_name, proto.doc_string, proto.graph.name = "unveil", "", "unveil"
-    for part in (*proto.graph.node, *proto.graph.initializer, *proto.graph.input, *proto.graph.output):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    for part in (*proto.graph.input, *proto.graph.output):
-        for size in part.type.tensor_type.shape.dim:
-            if size.dim_param:
-                size.dim_param = "n"
-    return proto
+    return folded(plain(made.model_proto))
 
 
 @contextmanager
@@ -161,6 +150,15 @@ def refusing() -> Iterator[None]:
         raise ExportError(reason(error)) from None
 
 
+REASONS = {
+    "onstraints violated": "its code reads the number of rows as a number; take x.shape[0] for len(x), and no range() of it",
+    "specialized it to be a constant": "its code reads the number of rows as a number; take x.shape[0] for len(x)",
+    "fake tensor in the exported program": "it follows a gradient while it draws",
+    "data-dependent": "which steps it takes depends on values",
+}
+"""What an exporter's words mean."""
+
+
 def reason(error: BaseException) -> str:
     """In one line what an exporter's error says."""
     causes = [error]
@@ -169,8 +167,14 @@ def reason(error: BaseException) -> str:
     for cause in causes:
         if isinstance(cause, UnveilError):
             return str(cause)
-    said = next((line.strip() for line in str(causes[-1]).splitlines() if line.strip()), type(causes[-1]).__name__)
-    return f"its steps are no fixed graph: {said}"
+    said = "\n".join(map(str, causes))
+    for words, meaning in REASONS.items():
+        if words in said:
+            return meaning
+    if missing := re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", said):
+        return f"ONNX has no operation for {missing[1]}"
+    first = next((line.strip() for line in str(causes[-1]).splitlines() if line.strip()), type(causes[-1]).__name__)
+    return f"its steps are no fixed graph: {first}"
 
 
 @contextmanager

@@ -109,7 +109,7 @@ class Ladder(Model):
         """
         if gradient == "score":
             raise SettingError("a ladder's draws carry their own gradient; take 'pathwise' or 'sticking', not 'score'")
-        lead = (samples, len(batch.x))
+        lead = (samples, batch.x.shape[0])
         features = self.bottom_up(*_given(batch.x, batch.context))
         posterior, prior = self.posterior(features[0]), self.prior(batch.index, batch.context)
         check_comparable(posterior, prior)
@@ -182,7 +182,7 @@ class Ladder(Model):
 
     def _top(self, z: Tensor, context: Tensor | None) -> Tensor:
         """The first state for z (N, *latent); the context (B, C) is repeated, N = K B."""
-        whole = None if context is None else context.expand(len(z) // len(context), *context.shape).flatten(0, 1)
+        whole = None if context is None else context.expand(z.shape[0] // context.shape[0], *context.shape).flatten(0, 1)
         state: Tensor = self.top(*_given(z, whole))
         return state
 

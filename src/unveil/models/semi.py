@@ -102,7 +102,7 @@ class SemiSupervised(Model):
         if gradient == "score":
             raise SettingError("y is summed over and z carries gradient here; take 'pathwise' or 'sticking', not 'score'")
         self._checked(batch.context)
-        count, size = self.classes, len(batch.x)
+        count, size = self.classes, batch.x.shape[0]
         features = self.encoder(batch.x)
         log_class = F.log_softmax(self.classifier(features).float(), -1).T  # (C, B)
         every = self._everything(batch.x, torch.Size([size]))

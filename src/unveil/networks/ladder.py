@@ -65,7 +65,7 @@ class ConvLadder(nn.Module):
         self.shift = nn.Linear(context, self.channels[0], bias=False) if context else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        given = beside(x.new_zeros(len(x), 0), context, self.context)
+        given = beside(x.new_zeros(x.shape[0], 0), context, self.context)
         features: list[Tensor] = []
         for place, (down, blocks) in enumerate(zip(self.down, self.blocks, strict=True)):
             x = down(x) if place == 0 else down(F.silu(x))

@@ -177,6 +177,6 @@ def _posteriors(posterior: Conditional, x: Tensor, context: Tensor | None) -> Di
     """q(z|x_c) of x (C, *event), batch shape (C,); beside each of the contexts (B, *), batch shape (B, C)."""
     if context is None:
         return posterior(x)
-    lead = (len(context), len(x))
+    lead = (context.shape[0], x.shape[0])
     beside = context.unsqueeze(1).expand(*lead, *context.shape[1:])
     return posterior(x.expand(*lead, *x.shape[1:]), beside, leading=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -81,11 +82,11 @@ class Bounded(Distribution):
         """(*lead) nats for `value` (*lead, *event): a single-draw ELBO, a lower bound in expectation."""
         lead = value.shape[: value.dim() - len(self.event_shape)]
         z = value.reshape(-1, *self.event_shape)
-        nowhere = torch.full((len(z),), -1, device=z.device)
-        density: Tensor = self.model.draw(Batch(z, nowhere, len(z))).log_w[0].reshape(lead)
+        nowhere = torch.full(z.shape[:1], -1, device=z.device)
+        density: Tensor = self.model.draw(Batch(z, nowhere, z.shape[0])).log_w[0].reshape(lead)
         return density
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """(*sample_shape, *event)."""
         shape = torch.Size(sample_shape)
-        return self.model.sample(shape.numel()).reshape(*shape, *self.event_shape)
+        return self.model.sample(prod(shape)).reshape(*shape, *self.event_shape)
