@@ -13,6 +13,7 @@ from typing import Any
 
 from unveil.data import Dataset
 from unveil.explorer.content import content
+from unveil.explorer.engine import engine
 from unveil.explorer.modules import joined
 from unveil.explorer.weights import apart, packed
 from unveil.export import graphs
@@ -69,12 +70,11 @@ def page(run: Run, data: Dataset | None) -> str:
         (PAGE / "index.html").read_text(encoding="utf-8"),
         title=html.escape(f"{know['facts']['title']}: a latent space to explore"),
         policy=html.escape(policy()),
-        style=(PAGE / "style.css").read_text(encoding="utf-8"),
+        style="".join(sheet.read_text(encoding="utf-8") for sheet in sorted(PAGE.glob("*.css"))),
         know=_json(know),
         weights=_embedded(gzip.compress(blob, 9, mtime=0)),
         runtime=_embedded((PAGE / "vendor" / RUNTIME).read_bytes()),
-        engine=_embedded((PAGE / "js" / "engine.js").read_bytes()),
-        ort=_embedded((PAGE / "vendor" / "ort.wasm.bundle.min.mjs").read_bytes()),
+        engine=_embedded(engine(PAGE).encode()),
         script=script(),
     )
 
