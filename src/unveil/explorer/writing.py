@@ -69,7 +69,7 @@ def page(run: Run, data: Dataset | None) -> str:
         (PAGE / "index.html").read_text(encoding="utf-8"),
         title=html.escape(f"{know['facts']['title']}: a latent space to explore"),
         policy=html.escape(policy()),
-        style=(PAGE / "style.css").read_text(encoding="utf-8"),
+        style="".join(sheet.read_text(encoding="utf-8") for sheet in sorted(PAGE.glob("*.css"))),
         know=_json(know),
         weights=_embedded(gzip.compress(blob, 9, mtime=0)),
         runtime=_embedded((PAGE / "vendor" / RUNTIME).read_bytes()),
