@@ -116,3 +116,18 @@ function source({ data }) {
     ["fingerprint", hash(data.fingerprint)], ["whose they are", data.attribution || "not known"],
   ]);
 }
+
+function mount(root, { know: { facts } }) {
+  const block = (title, children) => h("section", { class: "block" }, [h("h3", {}, title), ...[children].flat()]);
+  root.append(
+    block("Report card", reportCard(facts)), block("How training went", curves(facts)), block("Recipe", making(facts)),
+    block("Data", source(facts)), block("Model", parts(facts)),
+  );
+}
+
+export const card = {
+  id: "card",
+  title: "Card",
+  about: "How good this model is, in numbers that say how sure they are, and everything that it was made from.",
+  mount,
+};

@@ -1,19 +1,11 @@
 // A small latent plane: the encoded examples as dots in the colours of their labels, and whatever a view marks on it.
 
-const STEP = 1 / 24; // of the plane's width, by an arrow key
-const MARGIN = 0.06;
+import { Lens } from "./lens.js";
+import { colour, onTheme, value } from "./theme.js";
 
-/** The square that holds points (x0, y0, x1, y1, ...) but for the outermost few, and always the origin. */
-export function extent(points) {
-  const reach = (axis) => {
-    const values = Float64Array.from(points.filter((_, at) => at % 2 === axis)).sort();
-    const at = (share) => values[Math.min(values.length - 1, Math.floor(share * values.length))] || 0;
-    return values.length ? [Math.min(0, at(0.002)), Math.max(0, at(0.998))] : [-3, 3];
-  };
-  const [[left, right], [bottom, top]] = [reach(0), reach(1)];
-  const side = (1 + 2 * MARGIN) * Math.max(right - left, top - bottom, 1e-6);
-  return { left: (left + right - side) / 2, top: (bottom + top + side) / 2, side };
-}
+const STEP = 1 / 24; // of the plane's width, by an arrow key
+const NEAR = 16; // pixels within which a mark is taken hold of
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 /** What a view draws with: lengths in CSS pixels, places in the plane's own units. */
 class Marks {
@@ -44,7 +36,7 @@ class Marks {
   }
 
   ellipse(middle, { across, along, angle }, colour) {
-    const [x, y] = this.little.pixel(middle), unit = this.little.size / this.little.window.side;
+    const [x, y] = this.little.pixel(middle), unit = this.little.size / (2 * this.little.lens.half);
     this.context.beginPath();
     // up is down on a canvas: angles turn the other way
     this.context.ellipse(x, y, Math.max(1, across * unit), Math.max(1, along * unit), -angle, 0, 2 * Math.PI);
@@ -70,73 +62,102 @@ class Marks {
 /** The plane itself. */
 export class Little {
   /**
-   * canvas: square. points: (x0, y0, x1, y1, ...) of the examples. colours: one for each, read anew at each drawing.
-   * marks(Marks): what is drawn over them. picked(point): called by a click, a tap or Enter; null where nothing can be picked.
+   * canvas: square. marks(Marks): what is drawn over the dots. picked(point): a click, a tap or Enter; null where nothing
+   * can be picked. held(): points that can be taken hold of, and moved(at, point): one of them was.
    */
-  constructor(canvas, { points, colours, marks, picked = null }) {
-    Object.assign(this, { canvas, points, colours, marks, picked });
-    this.window = extent(points);
-    this.cursor = null;
+  constructor(canvas, app, marks, { picked = null, held = () => [], moved = null } = {}) {
+    Object.assign(this, { canvas, app, marks, picked, held, moved, cursor: null });
+    this.lens = new Lens(app.latent.landscape.box);
+    this.places = this.examples();
     if (picked) this.listen();
+    onTheme(() => this.paint());
+  }
+
+  /** Where the examples lie: [[x, y], label] of each. */
+  examples() {
+    const { points, latent } = this.app;
+    if (!points) return [];
+    const label = (at) => (points.labels ? points.labels[at] : null);
+    return Array.from({ length: points.count }, (_, at) => [this.app.project(points.mean, at * latent.size), label(at)]);
   }
 
   get size() {
     return this.canvas.clientWidth;
   }
 
-  pixel([x, y]) {
-    const { left, top, side } = this.window;
-    return [((x - left) / side) * this.size, ((top - y) / side) * this.size];
+  pixel(point) {
+    return this.lens.pixel(point, this.size);
   }
 
-  point([x, y]) {
-    const { left, top, side } = this.window;
-    return [left + (x / this.size) * side, top - (y / this.size) * side];
+  place(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  /** Which of the points that can be held lies under a place; -1 for none. */
+  under([x, y]) {
+    const far = this.held().map((point) => Math.hypot(this.pixel(point)[0] - x, this.pixel(point)[1] - y));
+    const least = Math.min(...far);
+    return least < NEAR ? far.indexOf(least) : -1;
   }
 
   listen() {
-    const { canvas } = this, arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    const { canvas } = this;
+    let holding = -1, pointer = null;
     canvas.tabIndex = 0;
+    canvas.addEventListener("pointerdown", (event) => {
+      holding = this.under(this.place(event));
+      if (holding < 0) return;
+      pointer = event.pointerId;
+      canvas.setPointerCapture(pointer);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (pointer === event.pointerId && this.moved) this.moved(holding, this.lens.point(this.place(event), this.size));
+    });
+    for (const name of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(name, (event) => {
+        if (pointer === event.pointerId) pointer = null;
+      });
+    }
     canvas.addEventListener("click", (event) => {
-      const box = canvas.getBoundingClientRect();
-      this.picked(this.point([event.clientX - box.left, event.clientY - box.top]));
+      if (holding < 0) this.picked(this.lens.point(this.place(event), this.size));
     });
-    canvas.addEventListener("keydown", (event) => {
-      const { left, top, side } = this.window;
-      const cursor = this.cursor || [left + side / 2, top - side / 2];
-      if (arrows[event.key]) {
-        const step = STEP * side * (event.shiftKey ? 0.2 : 1);
-        this.cursor = cursor.map((value, axis) => value + step * arrows[event.key][axis]);
-      } else if (event.key === "Enter" || event.key === " ") {
-        this.cursor = cursor;
-        this.picked(cursor);
-      } else {
-        return;
-      }
-      event.preventDefault();
-      this.paint();
-    });
+    canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("blur", () => {
       this.cursor = null;
       this.paint();
     });
   }
 
+  key(event) {
+    const cursor = this.cursor || [this.lens.x, this.lens.y], arrow = ARROWS[event.key];
+    if (arrow) {
+      const step = STEP * 2 * this.lens.half * (event.shiftKey ? 0.2 : 1);
+      this.cursor = cursor.map((one, axis) => one + step * arrow[axis]);
+      this.app.say(this.cursor.map((one) => one.toFixed(2)).join(", "));
+    } else if (event.key === "Enter" || event.key === " ") {
+      this.cursor = cursor;
+      this.picked(cursor);
+    } else {
+      return;
+    }
+    event.preventDefault();
+    this.paint();
+  }
+
   paint() {
-    const scale = window.devicePixelRatio || 1, side = Math.max(1, Math.round(this.size * scale));
+    if (!this.size) return; // out of sight
+    const scale = window.devicePixelRatio || 1, side = Math.round(this.size * scale);
     if (this.canvas.width !== side) this.canvas.width = this.canvas.height = side;
-    const context = this.canvas.getContext("2d");
+    const context = this.canvas.getContext("2d"), marks = new Marks(context, this);
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, this.size, this.size);
-    const marks = new Marks(context, this), colours = this.colours();
-    context.globalAlpha = 0.5;
-    for (let at = 0; at < this.points.length / 2; at++) {
-      marks.dot([this.points[2 * at], this.points[2 * at + 1]], 1.8, colours[at]);
-    }
+    context.globalAlpha = 0.45;
+    for (const [point, label] of this.places) marks.dot(point, 1.8, colour(label));
     context.globalAlpha = 1;
     this.marks(marks);
     if (!this.cursor) return;
-    marks.ring(this.cursor, 9, getComputedStyle(this.canvas).color);
-    marks.dot(this.cursor, 1.5, getComputedStyle(this.canvas).color);
+    marks.ring(this.cursor, 9, value("--ink"));
+    marks.dot(this.cursor, 1.5, value("--ink"));
   }
 }
