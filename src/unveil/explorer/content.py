@@ -85,7 +85,7 @@ def _latent(run: Run, shown: Split | None) -> dict[str, Any]:
         "size": mean.shape[1],
         "moves": len(event) == 1 and seen.surface is None,
         "plane": _plane(seen),
-        "landscape": _landscape(run, seen, mean, scale, context),
+        "landscape": _landscape(run, seen, mean, context),
         "dimensions": _dimensions(run, mean, scale) if shown is not None else [],
         "points": None if shown is None else _points(mean, scale, labels),
         "pictures": None if shown is None else _atlas(run, shown),
@@ -103,13 +103,10 @@ def _plane(seen: Plane) -> dict[str, Any]:
     }
 
 
-def _landscape(run: Run, seen: Plane, mean: Tensor, scale: Tensor, context: Tensor | None) -> dict[str, Any]:
-    ground = landscape(run.model, seen, mean, scale, context)
-    brightest = max(float(ground.aggregate.max()), 1e-30)
+def _landscape(run: Run, seen: Plane, mean: Tensor, context: Tensor | None) -> dict[str, Any]:
+    ground = landscape(run.model, seen, mean, context)
     return {
         "box": list(ground.box),
-        "side": len(ground.aggregate),
-        "aggregate": _base64(np.round(255 * np.sqrt(ground.aggregate / brightest)).astype(np.uint8)),
         "contours": [
             {"share": share, "lines": [np.round(line, 3).tolist() for line in lines]}
             for share, lines in ground.contours.items()

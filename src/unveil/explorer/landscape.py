@@ -1,4 +1,4 @@
-"""What the latent plane looks like from above: how dense the encoded data lie, and the contours of the prior."""
+"""What the latent plane looks like from above: which part of it is seen at first, and the contours of the prior."""
 
 from __future__ import annotations
 
@@ -27,22 +27,20 @@ class Landscape:
 
     Attributes:
         box: left, bottom, right, top.
-        aggregate: (SIDE, SIDE) density of the aggregate posterior, the mean of q(z|x) over the data; rows from the bottom.
         contours: for each share of the prior's mass, lines (M, 2) around the densest region that holds it.
     """
 
     box: tuple[float, float, float, float]
-    aggregate: np.ndarray
     contours: dict[float, list[np.ndarray]]
 
 
-def landscape(model: Model, plane: Plane, mean: Tensor, scale: Tensor, context: Tensor | None) -> Landscape:
-    """Seen along the plane's axes: densities are those of the two coordinates, all others summed over.
+def landscape(model: Model, plane: Plane, mean: Tensor, context: Tensor | None) -> Landscape:
+    """Seen along the plane's axes: the prior's density is that of the two coordinates, all others summed over.
 
     Args:
         model: whose prior it is.
         plane: what is looked at.
-        mean: (N, D) of the posteriors, and `scale` (N, D).
+        mean: (N, D) of the posteriors.
         context: (C,) what a conditional prior is given.
     """
     points = plane.coordinates(mean)
@@ -50,17 +48,7 @@ def landscape(model: Model, plane: Plane, mean: Tensor, scale: Tensor, context: 
     side = float(reach.clamp(min=1e-3)) * 1.08
     box = (-side, -side, side, side)
     grid = torch.linspace(-side, side, SIDE)
-    spread = plane.axes.square() @ scale.square().T  # (2, N) variances; what the axes have in common is left out
-    least = (grid[1] - grid[0]) / 2  # a posterior narrower than the grid would fall between its points
-    deviation = spread.sqrt().clamp(min=float(least))
-    across, up = (_bumps(grid, points[:, axis], deviation[axis]) for axis in (0, 1))
-    aggregate = (up @ across.T / len(points)).numpy()
-    return Landscape(box, aggregate, _contours(_prior(model, plane, context, grid), grid.numpy()))
-
-
-def _bumps(grid: Tensor, middle: Tensor, deviation: Tensor) -> Tensor:
-    """(SIDE, N) densities of N normals at the points of the grid."""
-    return torch.distributions.Normal(middle, deviation).log_prob(grid[:, None]).exp()
+    return Landscape(box, _contours(_prior(model, plane, context, grid), grid.numpy()))
 
 
 @torch.no_grad()

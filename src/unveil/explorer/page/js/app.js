@@ -11,11 +11,16 @@
 //   app.className(label), app.classes   names of labels; how many classes the model is conditioned on (0: none)
 //   app.context(label, n)    n one-hot rows for a conditional model, else undefined
 //   app.classChoice(changed) a <select> of classes for a conditional model, else null
+//   app.meanOf(i)    z of an example
+//   app.sight, app.controls  what is looked at, and the controls of it, which the views of a plane share (sight.js, controls.js)
 //   app.say(text)    tells a screen reader
 
 import { bytes, floats } from "./bytes.js";
+import { Controls } from "./controls.js";
 import { choice, labelled } from "./dom.js";
+import { lifted, projected } from "./frame.js";
 import { Model } from "./model.js";
+import { Sight } from "./sight.js";
 
 function decodedPng(text) {
   return createImageBitmap(new Blob([bytes(text)], { type: "image/png" })).then((bitmap) => {
@@ -68,12 +73,8 @@ export class App {
       labels: latent.points.labels,
     };
     this.pictures = null;
-    this.home = { ...latent.plane, own: true };
-  }
-
-  /** Look along other directions: the plane from now on. */
-  look(plane) {
-    this.latent.plane = plane;
+    this.sight = new Sight(this);
+    this.controls = new Controls(this);
   }
 
   /** Unpacks the pictures. */
@@ -91,14 +92,17 @@ export class App {
     return this.points && this.points.labels ? [...new Set(this.points.labels)].sort((a, b) => a - b) : [];
   }
 
+  /** z of an example, the mean of its posterior. */
+  meanOf(place) {
+    return this.points.mean.slice(place * this.latent.size, (place + 1) * this.latent.size);
+  }
+
   project(z, from = 0) {
-    const { origin, axes } = this.latent.plane;
-    return axes.map((axis) => axis.reduce((sum, entry, at) => sum + entry * (z[from + at] - origin[at]), 0));
+    return projected(this.latent.plane, z, from);
   }
 
   lift(point, z = this.latent.center) {
-    const { axes } = this.latent.plane, here = this.project(z);
-    return Float32Array.from(z, (value, at) => value + axes[0][at] * (point[0] - here[0]) + axes[1][at] * (point[1] - here[1]));
+    return lifted(this.latent.plane, point, z);
   }
 
   picture(x, offset = 0) {

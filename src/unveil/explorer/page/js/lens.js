@@ -5,10 +5,14 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowD
 
 /** A square of the plane: its middle and half its side. */
 export class Lens {
-  constructor([left, bottom, right, top]) {
-    this.home = { x: (left + right) / 2, y: (bottom + top) / 2, half: (right - left) / 2 };
+  constructor(box) {
+    this.home = Lens.window(box);
     Object.assign(this, this.home);
     this.listeners = [];
+  }
+
+  static window([left, bottom, right, top]) {
+    return { x: (left + right) / 2, y: (bottom + top) / 2, half: (right - left) / 2 };
   }
 
   changed() {

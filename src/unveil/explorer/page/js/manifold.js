@@ -1,86 +1,150 @@
-// The manifold: what the model makes of each point of the plane, side by side, redrawn as one zooms.
+// The manifold: what the model draws at the points of a grid over the visible plane, drawn anew as one zooms or moves.
 
-import { h, latest } from "./dom.js";
-import { gestures, Lens } from "./lens.js";
+import { choice, h, labelled, latest } from "./dom.js";
+import { face } from "./face.js";
+import { gestures } from "./lens.js";
 import { savePng } from "./sheet.js";
-import { onTheme } from "./theme.js";
+import { onTheme, value } from "./theme.js";
 
-const MOST = 18, FEWEST = 8; // pictures along a side
-const WIDE = 36; // CSS pixels that a picture has at least
+const COUNTS = [8, 12, 16, 20, 28]; // images to a side
+const LEAST = 26; // CSS pixels of an image, for the first choice
 
-class Manifold {
+class ManifoldView {
   constructor(root, app) {
-    Object.assign(this, { root, app, label: 0, lens: new Lens(app.latent.landscape.box) });
-    const half = 0.62 * this.lens.home.half; // about where the prior has its mass
-    this.lens.home.half = this.lens.half = half;
+    Object.assign(this, { root, app, sight: app.sight, sheet: document.createElement("canvas"), drawn: null });
     this.canvas = h("canvas", {
-      class: "manifold", tabindex: "0", role: "application",
-      "aria-label": "Manifold of decoded points. Arrows pan, plus and minus zoom, 0 shows all.",
+      class: "layer", tabindex: "0", role: "application", "aria-roledescription": "grid of decoded images", "aria-describedby": "manifold-help",
+      "aria-label": "Decoded images over the latent plane. Arrow keys move the plane.",
     });
-    this.where = h("p", { class: "quiet" });
-    const buttons = [["+", "Zoom in", () => this.lens.zoom(1.4)], ["−", "Zoom out", () => this.lens.zoom(1 / 1.4)], ["All", "Show all", () => this.lens.reset()]];
-    root.append(h("div", { class: "wide alone" }, [
-      h("div", { class: "square" }, [this.canvas, h("div", { class: "zoom" }, buttons.map(([text, label, onclick]) => h("button", { type: "button", class: "plain", "aria-label": label, onclick }, text)))]),
-      this.where,
-      h("div", { class: "row" }, [
-        app.classChoice((label) => {
-          this.label = label;
-          this.draw();
-        }),
-        h("button", { type: "button", onclick: () => savePng(this.canvas, "manifold.png") }, "Save as PNG"),
+    this.square = h("div", { class: "square", id: "manifold" }, [this.canvas]);
+    this.made = face(app, "The image under the pointer");
+    this.where = h("output", { class: "where" });
+    this.room = h("div", { class: "room" });
+    this.count = this.first();
+    const counts = choice(COUNTS.map((count) => [count, `${count} × ${count}`]), (count) => {
+      this.count = Number(count);
+      this.draw();
+    });
+    counts.value = this.count;
+    root.append(h("div", { class: "board" }, [
+      h("div", {}, [this.square, this.tools(), this.help()]),
+      h("div", { class: "side" }, [
+        h("div", { class: "faces" }, [h("figure", { class: "made" }, [this.made.element, h("figcaption", {}, [h("span", {}, "Decoded here"), this.where])])]),
+        labelled("Images", counts), this.room,
       ]),
-      h("p", { class: "quiet" }, "Drag to pan, wheel or pinch to zoom."),
     ]));
-    this.draw = latest(() => this.drawn());
-    this.lens.listeners.push(() => this.draw());
-    onTheme(() => this.draw());
-    gestures(this.canvas, this.lens, { stepped: (arrow) => this.lens.pan(arrow.map((step) => 0.2 * step * this.lens.half)) });
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    this.listen();
   }
 
-  async drawn() {
-    const { app, lens } = this, side = this.canvas.clientWidth;
-    if (!side) return;
-    await app.model.ready;
-    const n = Math.max(FEWEST, Math.min(MOST, Math.floor(side / WIDE))), size = app.latent.size;
-    const z = new Float32Array(n * n * size), { x, y, half } = lens;
-    for (let row = 0; row < n; row++) {
-      for (let column = 0; column < n; column++) {
-        const point = [x + ((2 * column + 1) / n - 1) * half, y - ((2 * row + 1) / n - 1) * half];
-        z.set(app.lift(point), (row * n + column) * size);
-      }
-    }
-    const found = await app.model.decode(z, n * n, app.context(this.label, n * n));
-    this.paint(found, n);
-    this.where.textContent = `From ${(x - half).toFixed(2)} to ${(x + half).toFixed(2)} across and from ${(y - half).toFixed(2)} to ${(y + half).toFixed(2)} up; ${n} × ${n} pictures.`;
+  first() {
+    const fit = Math.min(this.root.clientWidth, 640) / LEAST;
+    return COUNTS.filter((count) => count <= fit).pop() || COUNTS[0];
   }
 
-  paint(x, n) {
-    const { shape: [, height, width] } = this.app.image, each = x.length / (n * n);
-    this.canvas.width = n * width;
-    this.canvas.height = n * height;
-    const context = this.canvas.getContext("2d");
-    for (let at = 0; at < n * n; at++) {
-      context.putImageData(this.app.picture(x, at * each), (at % n) * width, Math.floor(at / n) * height);
+  tools() {
+    const { lens } = this.sight, button = (text, label, act) => h("button", { type: "button", class: "plain", "aria-label": label, onclick: act }, text);
+    return h("div", { class: "bar tools" }, [
+      button("+", "Zoom in", () => lens.zoom(1.5)), button("−", "Zoom out", () => lens.zoom(1 / 1.5)), button("Whole", "The whole plane", () => lens.reset()),
+      h("span", { class: "gap" }), button("Save PNG", "Save these images as a PNG file", () => savePng(this.sheet, "manifold.png")),
+    ]);
+  }
+
+  help() {
+    return h("p", { class: "quiet", id: "manifold-help" }, "Drag to move the plane; scroll or pinch to zoom. Keys: arrows move, + − zoom, 0 shows all.");
+  }
+
+  listen() {
+    const { sight } = this;
+    gestures(this.canvas, sight.lens, { hovered: (point) => point && this.point(point) });
+    this.draw = latest(() => this.decoded());
+    const again = () => {
+      if (!this.open) return;
+      this.soon();
+      this.draw();
+    };
+    sight.lens.listeners.push(again);
+    sight.heard((what) => what !== "at" && again());
+    onTheme(() => this.soon());
+    new ResizeObserver(() => this.soon()).observe(this.square);
+  }
+
+  async decoded() {
+    const { app, sight, count } = this, { x, y, half } = sight.lens, { frame } = sight, n = count * count, { size } = app.latent;
+    const z = new Float32Array(n * size), step = (2 * half) / count;
+    for (let at = 0; at < n; at++) {
+      z.set(sight.z([x - half + (at % count + 0.5) * step, y + half - (Math.floor(at / count) + 0.5) * step]), at * size);
     }
-    this.canvas.dataset.count = Number(this.canvas.dataset.count || 0) + 1;
+    const images = await app.model.decode(z, n, app.context(sight.label, n));
+    const [, height, width] = app.image.shape, one = images.length / n;
+    this.sheet.width = count * width;
+    this.sheet.height = count * height;
+    const context = this.sheet.getContext("2d");
+    for (let at = 0; at < n; at++) context.putImageData(app.picture(images, at * one), (at % count) * width, Math.floor(at / count) * height);
+    this.drawn = { x, y, half, frame, count, images, one };
+    await new Promise((done) => requestAnimationFrame(done));
+    this.paint();
+    this.point(this.under || [x, y]);
+  }
+
+  soon() {
+    if (this.waiting || !this.open) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.paint();
+    });
+  }
+
+  /** What was decoded last, where it lies now. */
+  paint() {
+    const { canvas, drawn } = this, side = this.square.clientWidth, scale = window.devicePixelRatio || 1;
+    const pixels = Math.max(1, Math.round(side * scale));
+    if (canvas.width !== pixels) canvas.width = canvas.height = pixels;
+    const context = canvas.getContext("2d");
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.fillStyle = value("--paper");
+    context.fillRect(0, 0, side, side);
+    if (!drawn || drawn.frame !== this.sight.frame) return;
+    const { lens } = this.sight, [left, top] = lens.pixel([drawn.x - drawn.half, drawn.y + drawn.half], side), size = (drawn.half / lens.half) * side;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.sheet, left, top, size, size);
+  }
+
+  /** Shows the image at a point, large. */
+  point(point) {
+    const { drawn } = this;
+    this.under = point;
+    if (!drawn) return;
+    const place = (value, low) => Math.min(drawn.count - 1, Math.max(0, Math.floor(((value - low) / (2 * drawn.half)) * drawn.count)));
+    const column = place(point[0], drawn.x - drawn.half), row = drawn.count - 1 - place(point[1], drawn.y - drawn.half);
+    this.made.show(drawn.images, (row * drawn.count + column) * drawn.one);
+    this.where.textContent = this.sight.said(point);
   }
 }
 
-let made = null;
+let view = null;
 
 export const manifold = {
   id: "manifold",
   title: "Manifold",
-  about: "Each picture is what the model draws for its own spot on the map: zoom in, and you see one kind of thing turn into another.",
-  missing: (app) => {
-    if (!app.image) return "This model was trained on no images, so there is nothing to draw.";
-    return app.latent.moves ? "" : "This model's latent values are no points of a flat space, so there is no plane to walk over.";
+  about: "Every picture is what the model draws at its place of the plane, so that one sees at a glance how one kind of image turns into another.",
+  missing(app) {
+    if (!app.image) return "The model does not make images, so there is nothing to lay out.";
+    if (!app.model.can("decode")) return `Nothing can be decoded in this page: ${app.model.why("decode")}.`;
+    return app.latent.moves ? "" : "This latent space is no flat one: between its points there is no grid to decode.";
   },
   mount(root, app) {
-    made = new Manifold(root, app);
+    view = new ManifoldView(root, app);
   },
   show() {
-    made.draw();
+    view.open = true;
+    view.under = null;
+    view.room.append(view.app.controls.element);
+    view.app.controls.fresh();
+    view.soon();
+    view.draw();
+  },
+  hide() {
+    view.open = false;
   },
 };
