@@ -1,6 +1,6 @@
 // Draw: what a person draws goes through the model while it is being drawn.
 
-import { h, labelled, latest } from "./dom.js";
+import { h, latest } from "./dom.js";
 import { ellipse } from "./ellipse.js";
 import { Evidence } from "./evidence.js";
 import { fromPixels, fromStrokes } from "./given.js";
@@ -20,6 +20,7 @@ class Draw {
     this.neighbours = new Neighbours(app);
     this.canvas = h("canvas", { class: "pad", role: "application", "aria-label": "Drawing pad", "aria-describedby": "pad-how" });
     this.plane = h("canvas", { class: "little", role: "img", "aria-label": "Latent plane, empty" });
+    this.zoomed = h("canvas", { class: "little", role: "img", "aria-label": "Close up of the latent plane around the drawing" });
     this.seen = h("canvas", { class: "pixels", role: "img", "aria-label": "What the model sees" });
     this.made = h("canvas", { class: "pixels", role: "img", "aria-label": "What the model makes of it" });
     this.note = h("p", { class: "quiet" });
@@ -27,6 +28,7 @@ class Draw {
     root.append(h("div", { class: "studio" }, [this.left(), this.middle(), this.right()]));
     this.pen = pen(this.canvas, () => this.stroked(), (text) => app.say(text));
     this.little = new Little(this.plane, app, (marks) => this.mark(marks));
+    this.close = new Little(this.zoomed, app, (marks) => this.mark(marks), { size: 4 });
     onTheme(() => this.pen.paint());
     this.files(root);
     this.changed();
@@ -56,7 +58,8 @@ class Draw {
 
   middle() {
     this.legend = h("p", { class: "quiet" }, "");
-    return h("div", {}, [h("div", { class: "frame" }, [this.plane]), this.legend]);
+    this.closer = h("figure", { hidden: true }, [h("div", { class: "frame" }, [this.zoomed]), h("figcaption", {}, "Close up")]);
+    return h("div", {}, [h("div", { class: "frame" }, [this.plane]), h("div", { class: "beside" }, [this.closer, this.legend])]);
   }
 
   right() {
@@ -150,11 +153,21 @@ class Draw {
       this.evidence.empty();
     }
     this.plane.setAttribute("aria-label", now ? `Latent plane: the drawing lies at ${this.app.project(now.mean).map((one) => one.toFixed(2)).join(", ")}` : "Latent plane, empty");
-    const dots = this.app.points ? "The pale dots are examples, coloured by label. " : "";
+    const dots = this.app.points ? "The coloured dots are examples. " : "";
     this.legend.textContent = now
-      ? `${dots}The drawing lies at the ring; ${this.flat() ? "the ellipse holds 95 % of where it may lie, and " : ""}the dark dots are draws from there.`
+      ? `${dots}The drawing lies at the ring; ${this.flat() ? "the ellipse holds 95 % of where the model thinks it may lie, and " : ""}the dark dots are draws from there.`
       : `${dots}Draw something to see where it lies among them.`;
     this.little.paint();
+    this.closer.hidden = !now || !this.flat();
+    if (!this.closer.hidden) this.approach();
+  }
+
+  /** Looks from near at where the drawing lies. */
+  approach() {
+    const { lens } = this.close, { plane } = this.app.latent;
+    [lens.x, lens.y] = this.app.project(this.now.mean);
+    lens.half = 2.2 * ellipse([...this.now.scale], plane.axes).across;
+    this.close.paint();
   }
 
   /** Whether an ellipse says what the posterior is. */
@@ -169,6 +182,7 @@ class Draw {
       marks.dot(app.project(this.now.draws, at * size), 1.7, value("--ink"));
     }
     if (this.flat()) marks.ellipse(middle, ellipse([...this.now.scale], plane.axes), value("--accent"));
+    if (marks.little === this.close) return;
     marks.ring(middle, 7, value("--paper"), 5);
     marks.ring(middle, 7, value("--accent"), 2.5);
   }
@@ -187,6 +201,6 @@ export const draw = {
   },
   show() {
     this.view.pen.paint();
-    this.view.little.paint();
+    this.view.shown();
   },
 };

@@ -12,7 +12,7 @@ const STILL = window.matchMedia("(prefers-reduced-motion: reduce)");
 export class Film {
   /** moved(at): picture `at` is now the one that is seen. */
   constructor(moved) {
-    Object.assign(this, { pictures: [], stops: new Set(), at: 0, moved, timer: 0 });
+    Object.assign(this, { pictures: [], stops: new Set(), at: 0, moved, timer: 0, wanted: false });
     this.canvas = h("canvas", { class: "pixels film", role: "img", "aria-label": "The walk, picture by picture" });
     this.slider = h("input", { type: "range", min: "0", value: "0", step: "1" });
     this.slider.addEventListener("input", () => {
@@ -28,6 +28,7 @@ export class Film {
     Object.assign(this, { pictures, stops: new Set(stops) });
     this.slider.max = String(Math.max(0, pictures.length - 1));
     this.to(Math.min(this.at, pictures.length - 1));
+    if (this.wanted) this.play();
   }
 
   to(at) {
@@ -47,6 +48,7 @@ export class Film {
 
   play() {
     if (this.timer || this.pictures.length < 2) return;
+    this.wanted = false;
     this.button.textContent = "Pause";
     const step = () => {
       this.to((this.at + 1) % this.pictures.length);
@@ -58,12 +60,15 @@ export class Film {
   pause() {
     clearTimeout(this.timer);
     this.timer = 0;
+    this.wanted = false;
     this.button.textContent = "Play";
   }
 
-  /** Plays by itself, unless the person asked the system for less motion. */
+  /** Plays by itself as soon as there is something, unless the person asked the system for less motion. */
   begin() {
-    if (!STILL.matches) this.play();
+    if (STILL.matches) return;
+    this.wanted = true;
+    this.play();
   }
 
   saveGif(name) {

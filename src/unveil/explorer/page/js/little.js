@@ -63,10 +63,10 @@ class Marks {
 export class Little {
   /**
    * canvas: square. marks(Marks): what is drawn over the dots. picked(point): a click, a tap or Enter; null where nothing
-   * can be picked. held(): points that can be taken hold of, and moved(at, point): one of them was.
+   * can be picked. held(): points that can be taken hold of, and moved(at, point): one of them was. size: of a dot.
    */
-  constructor(canvas, app, marks, { picked = null, held = () => [], moved = null } = {}) {
-    Object.assign(this, { canvas, app, marks, picked, held, moved, cursor: null });
+  constructor(canvas, app, marks, { picked = null, held = () => [], moved = null, size = 1.8 } = {}) {
+    Object.assign(this, { canvas, app, marks, picked, held, moved, dot: size, cursor: null });
     this.lens = new Lens(app.latent.landscape.box);
     this.places = this.examples();
     if (picked) this.listen();
@@ -153,7 +153,7 @@ export class Little {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, this.size, this.size);
     context.globalAlpha = 0.45;
-    for (const [point, label] of this.places) marks.dot(point, 1.8, colour(label));
+    for (const [point, label] of this.places) marks.dot(point, this.dot, colour(label));
     context.globalAlpha = 1;
     this.marks(marks);
     if (!this.cursor) return;

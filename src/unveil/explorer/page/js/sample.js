@@ -58,7 +58,7 @@ class Sample {
     const found = (await app.model.sample(count, seed, app.context(label, count)))[kind], each = found.length / count;
     const pictures = Array.from({ length: count }, (_, at) => app.picture(found, at * each));
     const scale = Math.max(1, Math.round(84 / pictures[0].width));
-    lay(this.canvas, pictures, { columns: columnsFor(count), scale, gap: 4, ground: value("--paper") });
+    lay(this.canvas, pictures, { columns: columnsFor(count), scale, gap: 4, ground: app.image.ink ? "#fff" : value("--paper") });
     const of = app.classes ? ` of ${app.className(label)}` : "";
     this.canvas.setAttribute("aria-label", `${count} pictures${of} that the model made up, by seed ${seed}`);
     this.canvas.dataset.seed = seed;
@@ -69,7 +69,7 @@ class Sample {
 export const sample = {
   id: "sample",
   title: "Sample",
-  about: "The model makes up pictures of its own: it takes points of its latent space at random and draws what belongs there, and none of them is a copy out of the data.",
+  about: "The model makes up pictures of its own: it takes places on its map at random, as likely as it holds them to be, and draws what belongs there.",
   missing(app) {
     if (!app.image) return "This model's data are no images; in a terminal, unveil sample RUN draws from it.";
     return app.model.can("sample") ? "" : `This page cannot draw from the model: ${app.model.why("sample")}.`;

@@ -184,7 +184,7 @@ class Walk {
       return pictures[(leg * STEPS + step) % n];
     });
     const scale = Math.max(1, Math.round(84 / pictures[0].width));
-    lay(this.strip, strip, { columns: across, scale, gap: 4, ground: value("--paper") });
+    lay(this.strip, strip, { columns: across, scale, gap: 4, ground: this.app.image.ink ? "#fff" : value("--paper") });
     this.strip.setAttribute("aria-label", `The way from ${this.stops.map(({ name }) => name).join(" to ")}, ${across} pictures from each to the next`);
     this.strip.dataset.count = Number(this.strip.dataset.count || 0) + 1;
   }
@@ -201,9 +201,10 @@ class Walk {
       marks.dot(app.project(z), 10, value("--accent"));
       marks.text(app.project(z), String(at + 1), value("--on-accent"));
     });
-    if (!path[this.here]) return;
-    marks.ring(path[this.here], 6, value("--paper"), 4);
-    marks.ring(path[this.here], 6, value("--ink"), 2);
+    const stands = this.here % STEPS === 0; // at a point that was picked, which is marked already
+    if (!path[this.here] || stands) return;
+    marks.dot(path[this.here], 8, value("--paper"));
+    marks.dot(path[this.here], 5.5, value("--ink"));
   }
 }
 
