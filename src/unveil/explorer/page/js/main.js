@@ -1,11 +1,15 @@
 // Puts the page together and keeps its own time.
 
 import { App } from "./app.js";
+import { card } from "./card.js";
+import { draw } from "./draw.js";
 import { manifold } from "./manifold.js";
 import { plane } from "./plane.js";
+import { sample } from "./sample.js";
 import { Tabs } from "./tabs.js";
 import { switching } from "./theme.js";
 import { timing } from "./timing.js";
+import { walk } from "./walk.js";
 
 const know = JSON.parse(document.getElementById("know").textContent);
 
@@ -26,7 +30,7 @@ async function begin() {
   const app = new App(know, timing);
   window.unveil = app;
   await app.open();
-  new Tabs([plane, manifold], document.getElementById("tabs"), document.getElementById("stage"), app);
+  new Tabs([plane, manifold, draw, walk, sample, card], document.getElementById("tabs"), document.getElementById("stage"), app);
   await app.model.ready;
   timing.interactive = performance.now();
   document.documentElement.dataset.ready = "";

@@ -10,29 +10,14 @@
 //
 // context: n one-hot rows of the class for a model that is conditioned on one, else nothing.
 
+import { bytes } from "./bytes.js";
 import { normal, uniform } from "./noise.js";
 
 const text = (id) => document.getElementById(id).textContent;
 
-/** The source of the worker: the runtime as a module, then engine.js. */
-function source() {
-  const ort = URL.createObjectURL(new Blob([atob(text("ort"))], { type: "text/javascript" }));
-  return { ort, engine: atob(text("engine")) };
-}
-
-/** A thread, or this one where a page may not start any: something with postMessage and onmessage. */
+/** A plain script in a thread: what engine.py has joined. */
 async function thread() {
-  const { ort, engine } = source();
-  try {
-    const code = `import * as ort from "${ort}";\n${engine}\nserve(self, ort);`;
-    return new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), { type: "module" });
-  } catch {
-    const code = `export { serve };\n${engine}`;
-    const { serve } = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
-    const { port1, port2 } = new MessageChannel();
-    serve(port2, await import(ort));
-    return port1;
-  }
+  return new Worker(URL.createObjectURL(new Blob([bytes(text("engine"))], { type: "text/javascript" })));
 }
 
 export class Model {
@@ -44,7 +29,7 @@ export class Model {
       port.onerror = (event) => this.failed(event.message || "the model's thread could not start");
       return port;
     });
-    this.ready = this.send({ start: { runtime: text("runtime"), weights: text("weights"), places: know.places, graphs: know.graphs } })
+    this.ready = this.send({ start: { runtime: text("runtime"), weights: text("weights"), bytes: know.bytes, places: know.places, graphs: know.graphs } })
       .then(() => this.warm(["decode", "encode", "sample", "weigh", "prior"]));
   }
 
