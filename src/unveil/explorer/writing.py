@@ -13,6 +13,7 @@ from typing import Any
 
 from unveil.data import Dataset
 from unveil.explorer.content import content
+from unveil.explorer.dense import dense
 from unveil.explorer.engine import engine
 from unveil.explorer.modules import joined
 from unveil.explorer.weights import apart, packed
@@ -51,6 +52,7 @@ def page(run: Run, data: Dataset | None) -> str:
     found = {name: graph for name in FUNCTIONS if (graph := getattr(made, name)) is not None}
     slim, tensors, called_by = apart(found)
     blob, places = packed({**slim, **tensors})
+    packed_weights, runtime = gzip.compress(blob, 9, mtime=0), (PAGE / "vendor" / RUNTIME).read_bytes()
     know = content(run, data)
     know["model"] = {
         "graphs": {
@@ -64,6 +66,7 @@ def page(run: Run, data: Dataset | None) -> str:
             for name, one in found.items()
         },
         "places": places,
+        "bytes": {"weights": len(packed_weights), "runtime": len(runtime)},
         "without": dict(made.without),
     }
     return _filled(
@@ -72,8 +75,8 @@ def page(run: Run, data: Dataset | None) -> str:
         policy=html.escape(policy()),
         style="".join(sheet.read_text(encoding="utf-8") for sheet in sorted(PAGE.glob("*.css"))),
         know=_json(know),
-        weights=_embedded(gzip.compress(blob, 9, mtime=0)),
-        runtime=_embedded((PAGE / "vendor" / RUNTIME).read_bytes()),
+        weights=dense(packed_weights),
+        runtime=dense(runtime),
         engine=_embedded(engine(PAGE).encode()),
         script=script(),
     )

@@ -1,10 +1,21 @@
 // The model's own thread. It unpacks the runtime and the weights, and computes the model's functions one after the other.
 // This file travels by itself: `model.js` puts the runtime before it, as `ort`, and starts it in a worker.
 
-async function unpacked(text) {
-  const raw = atob(text), packed = new Uint8Array(raw.length);
-  for (let at = 0; at < raw.length; at++) packed[at] = raw.charCodeAt(at);
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+/** The `count` bytes of a text with seven bits a character, as dense.py writes it. */
+function undense(text, count) {
+  const made = new Uint8Array(Math.ceil(count / 7) * 7);
+  for (let from = 0, to = 0; to < count; from += 8, to += 7) {
+    let held = text.charCodeAt(from) & 127;
+    for (let at = 0; at < 7; at++) {
+      held = (held << 7) | (text.charCodeAt(from + at + 1) & 127);
+      made[to + at] = held >> (6 - at);
+    }
+  }
+  return made.subarray(0, count);
+}
+
+async function unpacked(text, count) {
+  const stream = new Blob([undense(text, count)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
@@ -12,9 +23,9 @@ function serve(port, ort) {
   const sessions = new Map();
   let parts = null, uses = null, last = Promise.resolve();
 
-  async function start({ runtime, weights, places, graphs }) {
+  async function start({ runtime, weights, bytes, places, graphs }) {
     uses = graphs;
-    const [binary, blob] = await Promise.all([unpacked(runtime), unpacked(weights)]);
+    const [binary, blob] = await Promise.all([unpacked(runtime, bytes.runtime), unpacked(weights, bytes.weights)]);
     ort.env.wasm.wasmBinary = binary.buffer;
     ort.env.wasm.numThreads = 1;
     ort.env.logLevel = "error";

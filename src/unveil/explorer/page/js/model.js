@@ -29,7 +29,7 @@ export class Model {
       port.onerror = (event) => this.failed(event.message || "the model's thread could not start");
       return port;
     });
-    this.ready = this.send({ start: { runtime: text("runtime"), weights: text("weights"), places: know.places, graphs: know.graphs } })
+    this.ready = this.send({ start: { runtime: text("runtime"), weights: text("weights"), bytes: know.bytes, places: know.places, graphs: know.graphs } })
       .then(() => this.warm(["decode", "encode", "sample", "weigh", "prior"]));
   }
 
