@@ -11,6 +11,7 @@ import torch
 import unveil
 from unveil.data import from_arrays
 from unveil.explorer import write_page
+from unveil.export import graphs
 from unveil.recipes import RECIPES
 
 FLAGS = [
@@ -77,6 +78,7 @@ def look(browser):
         assert page.get_attribute("html", "data-failed") is None, page.inner_text("#whose")
         return page
 
+    open_page.seen = seen
     yield open_page
     for context in contexts:
         context.close()
@@ -90,6 +92,28 @@ def small(tmp_path_factory):
     """A model of two latent dimensions that has seen the digits often enough to tell a few apart."""
     short = RECIPES["vae"].given(latent=2, hidden=(64,))
     return unveil.train("digits", short, epochs=12, out=tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_of():
+    """The graphs of a run in half precision, which take seconds, made once for each."""
+    kept = {}
+
+    def once(run, half=True):
+        if id(run) not in kept:
+            kept[id(run)] = run, graphs(run, half)
+        return kept[id(run)][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unveil.explorer.writing.graphs", once)
+        yield once
+
+
+@pytest.fixture(scope="session")
+def bare_page(small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("explorer") / "bare.html"
+    write_page(small, path, None)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +132,7 @@ def wide(tmp_path_factory):
     for label in range(3):
         images[labels == label, :, 2 * label : 2 * label + 3] += 160
     names = (HOSTILE, "</script><script>document.title='owned'</script>", "third")
-    data = replace(from_arrays(images.to(torch.uint8), labels, name=f"{HOSTILE}</script>"), classes=names)
+    data = replace(from_arrays(images.to(torch.uint8), labels, name=HOSTILE), classes=names)
     short = RECIPES["vae"].given(latent=6, hidden=(32,))
     return unveil.train(data, short, epochs=4, batch_size=50, out=tmp_path_factory.mktemp("runs") / "wide")
 

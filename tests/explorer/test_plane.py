@@ -1,6 +1,10 @@
 """The plane and the manifold, by mouse, finger and keyboard."""
 
+from math import log
+
 import pytest
+
+from helpers.pages import until
 
 PICTURE = "document.querySelector('#panel-plane .made canvas').toDataURL()"
 AT = "[...unveil.sight.at]"
@@ -53,7 +57,7 @@ def test_arrows_move_the_point_and_say_so(look, small_page):
     for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
     assert page.evaluate(AT)[0] > x and page.evaluate(AT)[1] > y
-    page.wait_for_function("document.getElementById('say').textContent.includes('z₁ = ')")
+    until(page, "document.getElementById('say').textContent.includes('z₁ = ')")
     half = page.evaluate("unveil.sight.lens.half")
     page.keyboard.press("+")
     assert page.evaluate("unveil.sight.lens.half") < half
@@ -69,7 +73,7 @@ def test_a_wheel_zooms_about_the_mouse(look, small_page):
     place = "(() => { const { x, half } = unveil.sight.lens; return [x + half / 2, half]; })()"
     before, half = page.evaluate(place)
     page.mouse.wheel(0, -400)
-    page.wait_for_function(f"unveil.sight.lens.half < {half}")
+    until(page, f"unveil.sight.lens.half < {half}")
     assert page.evaluate(place)[0] == pytest.approx(before, abs=0.02 * half)
 
 
@@ -89,7 +93,7 @@ def test_a_finger_drags_and_two_zoom(look, small_page):
     touch("touchStart", at(0.45, 0.5), at(0.55, 0.5))
     touch("touchMove", at(0.3, 0.5), at(0.7, 0.5))
     touch("touchEnd")
-    page.wait_for_function(f"unveil.sight.lens.half < {half}")
+    until(page, f"unveil.sight.lens.half < {half}")
 
 
 def test_the_mouse_over_an_example_shows_it(look, small_page):
@@ -117,7 +121,7 @@ def test_classes_are_hidden_by_the_legend(look, small_page):
 def test_sliders_hold_the_other_dimensions(look, wide_page):
     page = look(wide_page)
     settled(page)
-    kl = [float(text.split(", ")[1].split(" ")[0]) for text in page.locator(".slider label").all_inner_texts()]
+    kl = [float(text.split(", ")[1].split(" ")[0]) for text in page.locator(".slider label").all_text_contents()]
     assert len(kl) == 6 and kl == sorted(kl, reverse=True)
     before = page.evaluate(PICTURE)
     page.locator(".slider input").first.focus()
@@ -139,9 +143,9 @@ def test_any_two_dimensions_span_the_plane(look, wide_page):
     page.mouse.click(*box(page)(0.7, 0.3))
     at, z = page.evaluate(AT), page.evaluate("[...unveil.sight.z()]")
     assert [z[4], z[1]] == pytest.approx(at, abs=1e-5)
-    page.wait_for_function("unveil.sight.contours.length === 4")
+    until(page, "unveil.sight.contours.length === 4")
     radius = page.evaluate("Math.max(...unveil.sight.contours.find((one) => one.share === 0.75).lines.flat().map((p) => Math.hypot(...p)))")
-    assert radius == pytest.approx((-2 * __import__("math").log(0.25)) ** 0.5, rel=0.12)  # of a standard normal
+    assert radius == pytest.approx((-2 * log(0.25)) ** 0.5, rel=0.12)  # of a standard normal
     page.get_by_label("Up").select_option("principal")
     assert page.get_by_label("Across").input_value() == "principal"
 
