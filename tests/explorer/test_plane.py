@@ -3,7 +3,6 @@
 from math import log
 
 import pytest
-
 from helpers.pages import until
 
 PICTURE = "document.querySelector('#panel-plane .made canvas').toDataURL()"
@@ -11,7 +10,9 @@ AT = "[...unveil.sight.at]"
 
 
 def settled(page):
-    page.evaluate("async () => { await unveil.model.decode(unveil.sight.z(), 1); for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame); }")
+    page.evaluate(
+        "async () => { await unveil.model.decode(unveil.sight.z(), 1); for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame); }"
+    )
 
 
 def box(page, selector="#plane"):
@@ -82,7 +83,8 @@ def test_a_finger_drags_and_two_zoom(look, small_page):
     at = box(page)
     client = page.context.new_cdp_session(page)
     touch = lambda kind, *points: client.send(  # noqa: E731
-        "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points)]}
+        "Input.dispatchTouchEvent",
+        {"type": kind, "touchPoints": [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points)]},
     )
     here, half = page.evaluate(AT), page.evaluate("unveil.sight.lens.half")
     touch("touchStart", at(0.4, 0.4))
@@ -99,7 +101,9 @@ def test_a_finger_drags_and_two_zoom(look, small_page):
 def test_the_mouse_over_an_example_shows_it(look, small_page):
     page = look(small_page)
     at = box(page)
-    x, y = page.evaluate("unveil.sight.lens.pixel(unveil.project(unveil.points.mean, 2 * 5), document.querySelector('#plane').clientWidth)")
+    x, y = page.evaluate(
+        "unveil.sight.lens.pixel(unveil.project(unveil.points.mean, 2 * 5), document.querySelector('#plane').clientWidth)"
+    )
     side = page.evaluate("document.querySelector('#plane').clientWidth")
     page.mouse.move(*at(x / side, y / side))
     assert page.locator("#panel-plane .tip").is_visible()
@@ -123,12 +127,16 @@ def test_sliders_hold_the_other_dimensions(look, wide_page):
     settled(page)
     kl = [float(text.split(", ")[1].split(" ")[0]) for text in page.locator(".slider label").all_text_contents()]
     assert len(kl) == 6 and kl == sorted(kl, reverse=True)
-    before = page.evaluate(PICTURE)
+    page.get_by_role("button", name="Reset").click()
+    settled(page)
+    before, index = page.evaluate(PICTURE), page.evaluate("unveil.latent.dimensions[0].index")
     page.locator(".slider input").first.focus()
     for _ in range(12):
         page.keyboard.press("PageUp")
     settled(page)
     assert page.evaluate(PICTURE) != before
+    value = float(page.locator(".slider output").first.inner_text().replace("−", "-"))
+    assert page.evaluate(f"unveil.sight.z()[{index}]") == pytest.approx(value, abs=0.006)
     page.get_by_role("button", name="Reset").click()
     settled(page)
     assert page.evaluate(PICTURE) == before
@@ -144,7 +152,9 @@ def test_any_two_dimensions_span_the_plane(look, wide_page):
     at, z = page.evaluate(AT), page.evaluate("[...unveil.sight.z()]")
     assert [z[4], z[1]] == pytest.approx(at, abs=1e-5)
     until(page, "unveil.sight.contours.length === 4")
-    radius = page.evaluate("Math.max(...unveil.sight.contours.find((one) => one.share === 0.75).lines.flat().map((p) => Math.hypot(...p)))")
+    radius = page.evaluate(
+        "Math.max(...unveil.sight.contours.find((one) => one.share === 0.75).lines.flat().map((p) => Math.hypot(...p)))"
+    )
     assert radius == pytest.approx((-2 * log(0.25)) ** 0.5, rel=0.12)  # of a standard normal
     page.get_by_label("Up").select_option("principal")
     assert page.get_by_label("Across").input_value() == "principal"
