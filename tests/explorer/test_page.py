@@ -23,7 +23,11 @@ def known(text):
 
 
 DECODE = "async ([z, n]) => Array.from(await unveil.model.decode(Float32Array.from(z), n))"
-ENCODE = "async ([x, n]) => { const q = await unveil.model.encode(Float32Array.from(x), n); return [[...q.mean], [...q.scale]]; }"
+ENCODE = """async ([x, n]) => {
+  const { mean, scale } = await unveil.model.encode(Float32Array.from(x), n);
+  return [[...mean], [...scale]];
+}"""
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
 @torch.no_grad()
@@ -55,7 +59,9 @@ def test_draws_of_the_prior_have_its_moments(look, small_page):
 @pytest.mark.parametrize("content", [b"", b"\x00", bytes(range(256)) * 3, b"\x00\x0d\x3c<!--</script>" * 5])
 def test_dense_text_comes_back_from_a_parser_of_html(browser, content):
     text = dense(content)
-    assert "<" not in text and "\r" not in text and "\x00" not in text
+    assert "<" not in text
+    assert "\r" not in text
+    assert "\x00" not in text
     page = browser.new_page()
     page.set_content(f"<meta charset=utf-8><script type='text/plain' id=t>{text}</script>")
     code = (PAGE / "js" / "engine.js").read_text()
@@ -93,7 +99,8 @@ def test_no_text_ends_an_element_of_the_page(wide, wide_page):
 
 def test_the_policy_lets_nothing_out_and_nothing_else_run(look, small_page):
     page, seen = look(small_page), look.seen[-1]
-    assert policy().startswith("default-src 'none'") and "unsafe-inline" not in policy().split("style-src")[0]
+    assert policy().startswith("default-src 'none'")
+    assert "unsafe-inline" not in policy().split("style-src")[0]
     tried = "fetch('https://example.com/').then(() => 'sent', () => 'stopped')"
     with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
         assert page.evaluate(tried) == "stopped"
@@ -103,11 +110,13 @@ def test_the_policy_lets_nothing_out_and_nothing_else_run(look, small_page):
 
 def test_a_page_without_data_has_none(small, small_page, bare_page):
     said = known(bare_page.read_text())["latent"]
-    assert said["points"] is None and said["pictures"] is None
+    assert said["points"] is None
+    assert said["pictures"] is None
     shown = known(small_page.read_text())["latent"]
     assert shown["points"]["count"] == len(small.load_data().test)
     mean = np.frombuffer(base64.b64decode(shown["points"]["mean"]), "<f4").reshape(-1, 2)
-    assert np.isfinite(mean).all() and len(mean) == shown["points"]["count"]
+    assert np.isfinite(mean).all()
+    assert len(mean) == shown["points"]["count"]
 
 
 def test_a_page_without_data_works(look, bare_page):
@@ -126,9 +135,7 @@ def test_every_view_is_accessible_and_fits(look, small_page, theme, width):
     for view in VIEWS:
         page.click(f"#tab-{view}")
         page.wait_for_timeout(150)
-        found = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}).response[
-            "violations"
-        ]
+        found = axe.run(page, options=RULES).response["violations"]
         assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == [], view
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
 
@@ -138,7 +145,8 @@ def test_tabs_follow_keys_and_the_address(look, small_page):
     assert page.get_attribute("#tab-sample", "aria-selected") == "true"
     page.focus("#tab-sample")
     page.keyboard.press("ArrowRight")
-    assert page.evaluate("location.hash") == "#card" and page.locator("#panel-card").is_visible()
+    assert page.evaluate("location.hash") == "#card"
+    assert page.locator("#panel-card").is_visible()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.id") == "tab-plane"
     page.evaluate("location.hash = 'walk'")
