@@ -1,8 +1,8 @@
-"""The page's scripts as one: ES modules of a folder, each with named exports, in the order in which they need each other.
+"""The page's scripts as one: ES modules of a folder with named exports, in the order in which they need each other.
 
 A page that opens from a file cannot import a module from another one. Each module becomes a function that is called once
-and gives back what it exports. What is understood is what the modules here are written in: `import { a, b } from "./c.js";` on
-one or several lines, and `export` before a function, a class or a const.
+and gives back what it exports. What is understood is what the modules here are written in, `import { a, b } from "./c.js";`
+on one line or several, and `export` before a function, a class or a const.
 """
 
 from __future__ import annotations
