@@ -27,6 +27,7 @@ ORDER = [
     {"launch"},
     {"refit", "pages"},
     {"doctor", "verify", "export"},
+    {"explorer"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -14,6 +14,7 @@ COMMANDS = {
     "encode": ("using", "write the posteriors of data: unveil encode RUN mnist --out z.npz"),
     "reconstruct": ("using", "draw data over their reconstructions: unveil reconstruct RUN --out x.png"),
     "impute": ("filling", "fill the gaps of a table: unveil impute RUN x.csv --out filled.csv"),
+    "explore": ("exploring", "move through a latent space in the browser: unveil explore RUN"),
     "refit-prior": ("training", "fit a new prior to a trained model: unveil refit-prior RUN --prior mixture"),
     "evaluate": ("numbers", "say how good a model is, in nats: unveil evaluate RUN"),
     "compare": ("numbers", "say which of several runs is better: unveil compare RUN RUN"),

@@ -1,0 +1,69 @@
+"""The command that turns a run into a page to move through."""
+
+from __future__ import annotations
+
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from unveil.cli.common import apart, command, ending, open_run, start, trained_on
+from unveil.cli.parsing import parse
+from unveil.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    from unveil.data import Dataset
+    from unveil.run import Run
+
+
+@dataclass(frozen=True)
+class Explore:
+    """Write a run as one HTML page to move through, which works offline from a file, and open it in the browser.
+
+    Attributes:
+        run: a run folder.
+        data: whose test split is shown; without it, that of what the run was trained on.
+        out: a .html file.
+        no_data: leave out all examples of the data: points, pictures, and walks between them.
+        no_open: write the page, and do not open it.
+        data_dir: folder with MNIST's files.
+    """
+
+    run: Positional[Annotated[Path, arg(metavar="RUN")]]
+    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    out: Path = Path("explore.html")
+    no_data: bool = False
+    no_open: bool = False
+    data_dir: Path | None = None
+
+
+def explore(arguments: list[str]) -> int:
+    """`unveil explore`."""
+    given = parse(Explore, "explore", arguments)
+    start()
+    import unveil
+    from unveil.explorer import write_page
+
+    ending(given.out, (".html",))
+    run = unveil.open(given.run)
+    apart(given.out, given.data, *trained_on(run))
+    size = write_page(run, given.out, _data(run, given))
+    print(f"the page is in {given.out}, {size / 1e6:.1f} MB; it works offline, and can be mailed or put on any host")
+    if not given.no_open and not webbrowser.open(given.out.resolve().as_uri()):
+        print("no browser could be started here: open the file in one")
+    return 0
+
+
+def _data(run: Run, given: Explore) -> Dataset | None:
+    if given.no_data:
+        return None
+    if given.data is not None:
+        return open_run(given.run, given.data, given.data_dir)[1]
+    try:
+        return run.load_data(given.data_dir)
+    except DataError as error:
+        raise SettingError(
+            f"{error}; `{command()} explore RUN DATA` takes examples from elsewhere, and --no-data goes without"
+        ) from None
