@@ -15,8 +15,10 @@ from unveil.randomness import reseed
 
 SIDE = 96
 """Points of the grid along each side."""
-DRAWS = 100_000
-"""Of the prior, where its density on the plane is not known."""
+SEEN = 0.995
+"""Share of the data that is seen at first."""
+DRAWS, PIECE = 400_000, 50_000
+"""Draws of the prior, where its density on the plane is not known, and how many at a time."""
 SHARES = (0.25, 0.5, 0.75, 0.95)
 """Of the prior's mass, which its contours hold."""
 
@@ -43,9 +45,9 @@ def landscape(model: Model, plane: Plane, mean: Tensor, context: Tensor | None) 
         mean: (N, D) of the posteriors.
         context: (C,) what a conditional prior is given.
     """
-    points = plane.coordinates(mean)
-    reach = torch.cat([points, plane.prior[len(plane.prior) // 1000 :: len(plane.prior) // 500]]).abs().max()
-    side = float(reach.clamp(min=1e-3)) * 1.08
+    prior = plane.prior[len(plane.prior) // 500], plane.prior[-1 - len(plane.prior) // 500]
+    points = plane.coordinates(mean).abs().amax(1).quantile(SEEN)
+    side = 1.08 * float(torch.stack([*prior]).abs().max().maximum(points).clamp(min=1e-3))
     box = (-side, -side, side, side)
     grid = torch.linspace(-side, side, SIDE)
     return Landscape(box, _contours(_prior(model, plane, context, grid), grid.numpy()))
@@ -53,14 +55,23 @@ def landscape(model: Model, plane: Plane, mean: Tensor, context: Tensor | None) 
 
 @torch.no_grad()
 def _prior(model: Model, plane: Plane, context: Tensor | None, grid: Tensor) -> np.ndarray:
-    """(SIDE, SIDE) its density on the plane, up to a factor: of draws, smoothed."""
+    """(SIDE, SIDE) its density on the plane, rows from the bottom, up to a factor: known where z has two dimensions, else of draws."""
+    device = next(model.parameters()).device
+    with in_evaluation(model), torch.random.fork_rng(devices=[]):
+        reseed(0, "landscape", device=device)
+        prior = model.prior(None, None if context is None else context.to(device).expand(1, -1))
+        if plane.axes.shape[1] == 2 and plane.surface is None and prior.event_shape == (2,):
+            points = torch.stack(torch.meshgrid(grid, grid, indexing="xy"), -1).reshape(-1, 2).to(device)
+            return prior.log_prob(points).exp().reshape(SIDE, SIDE).double().cpu().numpy()
+        z = torch.cat([prior.sample(torch.Size([PIECE])).reshape(PIECE, -1).cpu() for _ in range(DRAWS // PIECE)])
+    return _counted(plane.coordinates(z.float()), grid)
+
+
+def _counted(points: Tensor, grid: Tensor) -> np.ndarray:
+    """(SIDE, SIDE) how many of the points (N, 2) lie at each place of the grid, smoothed."""
     from scipy.ndimage import gaussian_filter
 
-    with in_evaluation(model), torch.random.fork_rng(devices=[]):
-        reseed(0, "landscape")
-        given = None if context is None else context.expand(1, -1)
-        z = model.prior(None, given).sample(torch.Size([DRAWS])).reshape(DRAWS, -1).cpu()
-    x, y = plane.coordinates(z.float()).T.numpy()
+    x, y = points.T.numpy()
     step = float(grid[1] - grid[0])
     edges = np.append(grid.numpy() - step / 2, grid[-1] + step / 2)
     counts, _, _ = np.histogram2d(y, x, bins=(edges, edges))

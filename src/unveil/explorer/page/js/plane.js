@@ -242,7 +242,7 @@ class PlaneView {
   }
 
   tinted() {
-    const { ground } = this, [red, green, blue] = value("--ground").split(" ").map(Number), picture = new ImageData(SIDE, SIDE);
+    const { ground } = this, [red, green, blue] = [1, 3, 5].map((at) => parseInt(value("--density").slice(at, at + 2), 16)), picture = new ImageData(SIDE, SIDE);
     ground.values.forEach((value, at) => picture.data.set([red, green, blue, 200 * Math.min(1, value / ground.most) ** 0.5], 4 * at));
     ground.canvas.getContext("2d").putImageData(picture, 0, 0);
     ground.theme = theme();

@@ -1,0 +1,171 @@
+"""The page itself: it asks nobody for anything, what it says is text, its model is the model, and everybody can use it."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from unveil.explorer import write_page
+from unveil.explorer.dense import dense
+from unveil.explorer.modules import joined
+from unveil.explorer.writing import PAGE, page, policy
+
+VIEWS = ("plane", "manifold", "draw", "walk", "sample", "card")
+
+
+def known(text):
+    return json.loads(re.search(r'<script type="application/json" id="know">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def decode(page, z):
+    """What the page makes of points z, in one call."""
+    code = "async ([z, n]) => Array.from(await unveil.model.decode(Float32Array.from(z), n))"
+    return torch.tensor(page.evaluate(code, [z.flatten().tolist(), len(z)]))
+
+
+@torch.no_grad()
+def test_the_page_decodes_and_encodes_as_the_model_does(look, small, small_page):
+    page = look(small_page)
+    z = 2 * torch.randn(16, 2, generator=torch.Generator().manual_seed(0))
+    # weights travel in half precision, so it is the model with such weights that the page has
+    halved = {name: one.half().to(one.dtype) for name, one in small.model.state_dict().items()}
+    whole = {name: one.clone() for name, one in small.model.state_dict().items()}
+    few = small.load_data().test.subset(torch.arange(4))
+    x = few.reading.mean(few.values[:])
+    try:
+        small.model.load_state_dict(halved)
+        expected, posterior = small.model.decode(z).mean.flatten(), small.model.encode(x)
+    finally:
+        small.model.load_state_dict(whole)
+    assert (decode(page, z) - expected).abs().max() < 1e-4
+    code = "async ([x, n]) => { const q = await unveil.model.encode(Float32Array.from(x), n); return [[...q.mean], [...q.scale]]; }"
+    mean, scale = map(torch.tensor, page.evaluate(code, [x.flatten().tolist(), len(x)]))
+    assert (mean - posterior.mean.flatten()).abs().max() < 1e-4
+    assert (scale - posterior.stddev.flatten()).abs().max() < 1e-4
+
+
+def test_draws_of_the_prior_have_its_moments(look, small_page):
+    z = torch.tensor(look(small_page).evaluate("async () => Array.from(await unveil.model.prior(4000, 7))")).reshape(-1, 2)
+    # a standard normal's: each of five figures within 4 standard errors, wrong once in 3,000 seeds, and the seed is fixed
+    assert (z.mean(0).abs() < 4 / 4000**0.5).all()
+    assert ((z.var(0) - 1).abs() < 4 * (2 / 4000) ** 0.5).all()
+    assert abs(float((z[:, 0] * z[:, 1]).mean())) < 4 / 4000**0.5
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", bytes(range(256)) * 3, b"\x00\x0d\x3c<!--</script>" * 5])
+def test_dense_text_comes_back_from_a_parser_of_html(browser, content):
+    text = dense(content)
+    assert "<" not in text and "\r" not in text and "\x00" not in text
+    page = browser.new_page()
+    page.set_content(f"<meta charset=utf-8><script type='text/plain' id=t>{text}</script>")
+    code = (PAGE / "js" / "engine.js").read_text()
+    undense = code[code.index("function undense") : code.index("async function unpacked")]
+    assert bytes(page.evaluate(f"() => {{ {undense}; return [...undense(t.textContent, {len(content)})]; }}")) == content
+    page.close()
+
+
+def test_vendored_files_are_those_whose_hashes_are_written_down():
+    said = dict(re.findall(r"\| `([\w.-]+)`.*\| ([0-9a-f]{64}) \|", (PAGE / "vendor" / "README.md").read_text()))
+    assert len(said) == 3
+    for name, digest in said.items():
+        packed = PAGE / "vendor" / f"{name}.gz"
+        content = gzip.decompress(packed.read_bytes()) if packed.exists() else (PAGE / "vendor" / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+
+
+def test_names_are_text_wherever_they_come_from(look, wide_page):
+    page = look(wide_page)
+    for view in VIEWS:
+        page.click(f"#tab-{view}")
+        page.wait_for_timeout(100)
+    assert page.locator("img").count() == 0
+    assert "owned" not in page.title()
+    assert "<img src=x" in page.inner_text("h1")
+    assert page.locator(".legend button").first.inner_text().startswith("<img src=x")
+
+
+def test_no_text_ends_an_element_of_the_page(wide, wide_page):
+    text = wide_page.read_text()
+    assert known(text)["facts"]["data"]["name"].startswith("<img")
+    assert text.count("<script") == text.count("</script>") == 5
+    assert "<img" not in text
+
+
+def test_the_policy_lets_nothing_out_and_nothing_else_run(look, small_page):
+    page = look(small_page)
+    assert policy().startswith("default-src 'none'") and "unsafe-inline" not in policy().split("style-src")[0]
+    tried = "fetch('https://example.com/').then(() => 'sent', () => 'stopped')"
+    with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
+        assert page.evaluate(tried) == "stopped"
+    # this attempt is the test's own, and no error of the page
+    page.context.close()
+
+
+def test_a_page_without_data_has_none(small, tmp_path):
+    said = known(page(small, None))["latent"]
+    assert said["points"] is None and said["pictures"] is None
+    shown = known(page(small, small.load_data()))["latent"]
+    assert shown["points"]["count"] == len(small.load_data().test)
+    mean = np.frombuffer(base64.b64decode(shown["points"]["mean"]), "<f4").reshape(-1, 2)
+    assert np.isfinite(mean).all() and len(mean) == shown["points"]["count"]
+
+
+def test_a_page_without_data_works(look, small, tmp_path):
+    path = tmp_path / "bare.html"
+    write_page(small, path, None)
+    opened = look(path)
+    assert "no examples" in opened.inner_text("#whose")
+    for view in VIEWS:
+        opened.click(f"#tab-{view}")
+        assert opened.locator(f"#panel-{view}").is_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_every_view_is_accessible_and_fits(look, small_page, theme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = look(small_page, viewport={"width": width, "height": 844}, color_scheme=theme, reduced_motion="reduce")
+    for view in VIEWS:
+        page.click(f"#tab-{view}")
+        page.wait_for_timeout(150)
+        found = axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}).response["violations"]
+        assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == [], view
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+
+
+def test_tabs_follow_keys_and_the_address(look, small_page):
+    page = look(small_page, "sample")
+    assert page.get_attribute("#tab-sample", "aria-selected") == "true"
+    page.focus("#tab-sample")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("location.hash") == "#card" and page.locator("#panel-card").is_visible()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.id") == "tab-plane"
+    page.evaluate("location.hash = 'walk'")
+    page.wait_for_selector("#panel-walk", state="visible")
+
+
+def test_a_switch_changes_the_theme(look, small_page):
+    page = look(small_page, color_scheme="light")
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(ground)
+    page.click("#theme")
+    assert page.evaluate(ground) != light
+    assert page.inner_text("#theme") == "Light"
+
+
+def test_modules_that_cannot_be_joined_are_refused(tmp_path):
+    (tmp_path / "a.js").write_text('import { b } from "./b.js";\nexport const a = b;\n')
+    (tmp_path / "b.js").write_text("export const b = 1;\n")
+    assert joined(tmp_path, "a").index("const b = 1") < joined(tmp_path, "a").index("const a = b")
+    (tmp_path / "b.js").write_text('import { a } from "./a.js";\nexport const b = a;\n')
+    with pytest.raises(ValueError, match="imports itself"):
+        joined(tmp_path, "a")
+    (tmp_path / "b.js").write_text("export default 1;\n")
+    with pytest.raises(ValueError, match="cannot be joined"):
+        joined(tmp_path, "a")
