@@ -11,6 +11,7 @@ import torch
 import unveil
 from unveil.data import from_arrays
 from unveil.explorer import write_page
+from unveil.export import graphs
 from unveil.recipes import RECIPES
 
 FLAGS = [
@@ -77,6 +78,7 @@ def look(browser):
         assert page.get_attribute("html", "data-failed") is None, page.inner_text("#whose")
         return page
 
+    open_page.seen = seen
     yield open_page
     for context in contexts:
         context.close()
@@ -92,6 +94,28 @@ def small(tmp_path_factory):
     return unveil.train("digits", short, epochs=12, out=tmp_path_factory.mktemp("runs") / "small")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def graphs_of():
+    """The graphs of a run in half precision, which take seconds, made once for each."""
+    kept = {}
+
+    def once(run, half=True):
+        if id(run) not in kept:
+            kept[id(run)] = run, graphs(run, half)
+        return kept[id(run)][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unveil.explorer.writing.graphs", once)
+        yield once
+
+
+@pytest.fixture(scope="session")
+def bare_page(small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("explorer") / "bare.html"
+    write_page(small, path, None)
+    return path
+
+
 @pytest.fixture(scope="session")
 def small_page(small, tmp_path_factory):
     path = tmp_path_factory.mktemp("explorer") / "page.html"
@@ -101,16 +125,16 @@ def small_page(small, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory):
-    """Of six dimensions, with classes whose names are markup, some of them collapsed after so short a training."""
+    """Of six dimensions, most of which collapse, with classes whose names are markup."""
     source = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 3, (400,), generator=source)
-    images = torch.randint(0, 90, (400, 1, 8, 8), generator=source)
+    images = torch.randint(0, 40, (400, 1, 8, 8), generator=source)
     for label in range(3):
-        images[labels == label, :, 2 * label : 2 * label + 3] += 160
+        images[labels == label, :, 2 * label : 2 * label + 3] += 210
     names = (HOSTILE, "</script><script>document.title='owned'</script>", "third")
-    data = replace(from_arrays(images.to(torch.uint8), labels, name=f"{HOSTILE}</script>"), classes=names)
+    data = replace(from_arrays(images.to(torch.uint8), labels, name=HOSTILE), classes=names)
     short = RECIPES["vae"].given(latent=6, hidden=(32,))
-    return unveil.train(data, short, epochs=4, batch_size=50, out=tmp_path_factory.mktemp("runs") / "wide")
+    return unveil.train(data, short, epochs=40, batch_size=40, out=tmp_path_factory.mktemp("runs") / "wide")
 
 
 @pytest.fixture(scope="session")

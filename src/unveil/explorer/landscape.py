@@ -55,7 +55,7 @@ def landscape(model: Model, plane: Plane, mean: Tensor, context: Tensor | None) 
 
 @torch.no_grad()
 def _prior(model: Model, plane: Plane, context: Tensor | None, grid: Tensor) -> np.ndarray:
-    """(SIDE, SIDE) its density on the plane, rows from the bottom, up to a factor: known where z has two dimensions, else of draws."""
+    """(SIDE, SIDE) its density on the plane, rows from the bottom, up to a factor: exact where z has two dimensions."""
     device = next(model.parameters()).device
     with in_evaluation(model), torch.random.fork_rng(devices=[]):
         reseed(0, "landscape", device=device)

@@ -1,7 +1,7 @@
-"""The page's scripts as one: ES modules of a folder, each with named exports, put in the order in which they need each other.
+"""The page's scripts as one: ES modules of a folder, each with named exports, in the order in which they need each other.
 
-A page that opens from a file cannot import a module from another one. Each module becomes a function that is called once and
-gives back what it exports. What is understood is what the modules here are written in: `import { a, b } from "./c.js";` on
+A page that opens from a file cannot import a module from another one. Each module becomes a function that is called once
+and gives back what it exports. What is understood is what the modules here are written in: `import { a, b } from "./c.js";` on
 one or several lines, and `export` before a function, a class or a const.
 """
 

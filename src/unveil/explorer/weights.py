@@ -12,7 +12,7 @@ SMALL = 256
 
 
 def apart(graphs: Mapping[str, Graph]) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, list[str]]]:
-    """Each graph without its larger tensors, those tensors' bytes by the names that graphs call them by, and who calls which."""
+    """Each graph without its larger tensors, the bytes of those by the names that graphs give them, and who has which."""
     import onnx
 
     slim: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-// Controls of what is looked at: the two directions, where the other dimensions are held, and the class. There is one set of
+// Controls of what is looked at: the two directions, where each dimension of z stands, and the class. There is one set of
 // them, which moves to whatever view is open.
 
 import { choice, h, labelled } from "./dom.js";
@@ -46,7 +46,7 @@ export class Controls {
     this.rows = known.map((one) => this.slider(one));
     const alive = this.rows.filter((_, at) => !known[at].collapsed), dead = this.rows.filter((_, at) => known[at].collapsed);
     return h("div", { class: "group" }, [
-      h("div", { class: "bar" }, [h("h3", {}, "The other dimensions"), h("button", { type: "button", class: "plain", onclick: () => app.sight.release() }, "Reset")]),
+      h("div", { class: "bar" }, [h("h3", {}, "All dimensions"), h("button", { type: "button", class: "plain", onclick: () => app.sight.release() }, "Reset")]),
       ...alive.slice(0, OPEN).map((row) => row.element),
       folded(`${alive.length - OPEN} more, which carry less`, alive.slice(OPEN)),
       folded(`${dead.length} collapsed: the model ignores ${dead.length === 1 ? "it" : "them"}`, dead),
@@ -66,15 +66,12 @@ export class Controls {
     return { element, input, value, index };
   }
 
-  /** Shows what holds: the values of the sliders, and which of them do nothing as they lie in the plane. */
+  /** Shows where one is. */
   fresh() {
-    const { sight } = this.app;
-    for (const { element, input, value, index } of this.rows || []) {
-      const within = this.across.value !== "principal" && [Number(this.across.value), Number(this.up.value)].includes(index);
-      input.disabled = within;
-      element.classList.toggle("within", within);
-      input.value = sight.held[index];
-      value.textContent = within ? "on the plane" : sight.held[index].toFixed(2).replace("-", "−");
+    const z = this.rows && this.app.sight.z();
+    for (const { input, value, index } of this.rows || []) {
+      input.value = z[index];
+      value.textContent = z[index].toFixed(2).replace("-", "−");
     }
   }
 }

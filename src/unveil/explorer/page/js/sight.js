@@ -42,13 +42,20 @@ export class Sight {
     this.told("at");
   }
 
+  /** Moves to where one dimension of z has another value: on the plane, across it, or both. */
   hold(index, value) {
-    this.held[index] = value;
-    this.told("held");
+    const z = this.z();
+    z[index] = value;
+    this.stand(z);
   }
 
   release() {
-    this.held = Float32Array.from(this.app.latent.center);
+    this.stand(Float32Array.from(this.app.latent.center));
+  }
+
+  stand(z) {
+    this.held = z;
+    this.at = projected(this.frame, z);
     this.told("held");
   }
 
