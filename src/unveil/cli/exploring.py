@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from unveil.cli.common import apart, command, ending, open_run, start, trained_on
 from unveil.cli.parsing import parse
-from unveil.errors import DataError, SettingError
+from unveil.errors import DataError
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
@@ -44,26 +44,34 @@ def explore(arguments: list[str]) -> int:
     given = parse(Explore, "explore", arguments)
     start()
     import unveil
-    from unveil.explorer import write_page
 
     ending(given.out, (".html",))
     run = unveil.open(given.run)
     apart(given.out, given.data, *trained_on(run))
-    size = write_page(run, given.out, _data(run, given))
-    print(f"the page is in {given.out}, {size / 1e6:.1f} MB; it works offline, and can be mailed or put on any host")
+    write_out(run, given.out, None if given.no_data else _data(run, given))
     if not given.no_open and not webbrowser.open(given.out.resolve().as_uri()):
         print("no browser could be started here: open the file in one")
     return 0
 
 
-def _data(run: Run, given: Explore) -> Dataset | None:
-    if given.no_data:
+def write_out(run: Run, out: Path, data: Dataset | None) -> None:
+    """Write the page and say so."""
+    from unveil.explorer import write_page
+
+    size = write_page(run, out, data)
+    print(f"the page is in {out}, {size / 1e6:.1f} MB; it works offline, and can be mailed or put on any host")
+
+
+def examples(run: Run, data_dir: Path | None = None) -> Dataset | None:
+    """What the run was trained on; None, and a line that says why, where it is not at hand."""
+    try:
+        return run.load_data(data_dir)
+    except DataError as error:
+        print(f"the page carries no examples: {error}; `{command()} explore RUN DATA` takes them from elsewhere")
         return None
+
+
+def _data(run: Run, given: Explore) -> Dataset | None:
     if given.data is not None:
         return open_run(given.run, given.data, given.data_dir)[1]
-    try:
-        return run.load_data(given.data_dir)
-    except DataError as error:
-        raise SettingError(
-            f"{error}; `{command()} explore RUN DATA` takes examples from elsewhere, and --no-data goes without"
-        ) from None
+    return examples(run, given.data_dir)

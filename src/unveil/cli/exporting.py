@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from unveil.cli.common import apart, start, trained_on
+from unveil.cli.common import apart, ending, start, trained_on
+from unveil.cli.exploring import examples, write_out
 from unveil.cli.parsing import parse
 
 if TYPE_CHECKING:
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export:
-    """Write a model in a form that needs no Unveil: a folder with its graphs, what they are, and a loader to call them.
+    """Write a model in a form that needs no Unveil: graphs and a loader to call them in a folder, or a page to explore.
 
     Attributes:
         run: a run folder.
-        to: onnx for onnxruntime, torch for torch.export, numpy for NumPy alone.
-        out: the folder, which is not to exist; without it, the run's name with what it is for: vae-onnx.
-        data: --no-data refuses a model whose prior is made of training examples, which a bundle carries encoded.
+        to: onnx for onnxruntime, torch for torch.export, numpy for NumPy alone; html for the page of `unveil explore`.
+        out: the folder, which is not to exist, or the .html file; without it, the run's name with what it is for: vae-onnx,
+            vae.html.
+        data: --no-data leaves examples out of a page, and refuses a bundle of a model whose prior is made of training
+            examples, which it carries encoded.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    to: Literal["onnx", "torch", "numpy"] = "onnx"
+    to: Literal["onnx", "torch", "numpy", "html"] = "onnx"
     out: Path | None = None
     data: bool = True
 
@@ -39,16 +42,21 @@ def export(arguments: list[str]) -> int:
     import unveil
 
     run = unveil.open(given.run)
-    out = given.out or Path(f"{given.run.resolve().name}-{given.to}")
+    name = given.run.resolve().name
+    out = given.out or Path(f"{name}.html" if given.to == "html" else f"{name}-{given.to}")
     apart(out, *trained_on(run))
-    return _bundle(run, out, given)
+    if given.to == "html":
+        ending(out, (".html",))
+        write_out(run, out, examples(run) if given.data else None)
+        return 0
+    return _bundle(run, out, to, data)
 
 
-def _bundle(run: Run, out: Path, given: Export) -> int:
+def _bundle(run: Run, out: Path, to: Literal["onnx", "torch", "numpy"], data: bool) -> int:
     """A folder of graphs."""
     from unveil.export import bundle, load_bundle
 
-    made = load_bundle(bundle(run, out, given.to, given.data))
+    made = load_bundle(bundle(run, out, to, data))
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"{out} ({size / 1e6:.1f} MB): {', '.join(made.about['graphs'])}, which agree with the model to 1e-5")
     for name, reason in made.about["without"].items():
