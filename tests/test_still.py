@@ -53,7 +53,7 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("still") / "run"
-    trained = unveil.train(unveil.load("digits"), recipe="vae", latent=2, epochs=2, out=out)
+    trained = unveil.train(unveil.load("digits"), recipe="vae", latent=12, epochs=2, out=out)
     trained.evaluate(samples=20, images=12, also=("latent", "aggregate", "samples"))
     return trained
 
@@ -110,7 +110,7 @@ def test_without_data_nothing_shows_the_data(run, tmp_path, capsys):
     reader = Reader((tmp_path / "page.html").read_text())
     assert "left out" in reader.text
     alts = " ".join(image["alt"] for image in reader.all("img"))
-    assert "decoded" in alts
+    assert "drawn from the model" in alts
     assert "test" not in alts
     assert "original" not in alts
 
@@ -131,11 +131,12 @@ def hostile(tmp_path_factory):
     room = tmp_path_factory.mktemp("hostile")
     source = np.random.default_rng(0)
     rows = [
-        f"{a:.3f},{EVIL_CELL if b else 'usual $x$'},{a + b:.3f}" for a, b in zip(*source.normal(size=(2, 200)), strict=True)
+        f"{a:.3f},{EVIL_CELL if b > 0 else 'usual $x$'},{a + b:.3f}"
+        for a, b in zip(*source.normal(size=(2, 200)), strict=True)
     ]
     (room / EVIL_NAME).mkdir()
     table = room / EVIL_NAME / f"{EVIL_NAME}.csv"
-    table.write_text("\n".join([f"a,{EVIL_NAME},c$\\frac$", *(row.replace("usual", "usual") for row in rows)]))
+    table.write_text("\n".join([f"a,{EVIL_NAME},c$\\frac$", *rows]))
     out = room / EVIL_NAME / "run"
     assert main(["train", str(table), "--epochs", "1", "--out", str(out)]) == 0
     return out

@@ -49,7 +49,7 @@ def export(arguments: list[str]) -> int:
         ending(out, (".html",))
         write_out(run, out, examples(run) if given.data else None)
         return 0
-    return _bundle(run, out, to, data)
+    return _bundle(run, out, given.to, given.data)
 
 
 def _bundle(run: Run, out: Path, to: Literal["onnx", "torch", "numpy"], data: bool) -> int:

@@ -69,7 +69,11 @@ def panels(rows: int, columns: int, title: str, note: str) -> tuple[Figure, list
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all. Names are shown as they are: a '$' in one begins no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write(path, buffer.getvalue())
