@@ -31,13 +31,16 @@ function widest(box) {
   return best;
 }
 
-/** A box in two, with about as many pixels in each. */
+/** A box in two, with about as many pixels in each as can be without parting colours that are equal in the channel. */
 function halved(box, which) {
   box.sort((a, b) => channel(a[0], which) - channel(b[0], which));
   const half = box.reduce((sum, entry) => sum + entry[1], 0) / 2;
-  let cut = 0;
-  for (let sum = 0; sum < half && cut < box.length - 1; cut++) sum += box[cut][1];
-  cut = Math.max(1, cut);
+  let cut = 1, sum = 0, least = Infinity;
+  for (let at = 1; at < box.length; at++) {
+    sum += box[at - 1][1];
+    const equal = channel(box[at - 1][0], which) === channel(box[at][0], which);
+    if (!equal && Math.abs(sum - half) < least) [cut, least] = [at, Math.abs(sum - half)];
+  }
   return [box.slice(0, cut), box.slice(cut)];
 }
 

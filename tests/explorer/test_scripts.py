@@ -1,0 +1,146 @@
+"""What the views compute, each module by itself in the browser: pictures as files, ink, ways, estimates."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from helpers.scripts import THREE, call
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def blank(browser):
+    page = browser.new_page()
+    yield page
+    page.close()
+
+
+def gif_of(blank, frames, delays):
+    """An animation as Pillow reads it: sizes, frames (N, H, W, 3), and how long each stands."""
+    count, height, width, _ = frames.shape
+    opaque = np.concatenate([frames, np.full((count, height, width, 1), 255, np.uint8)], 3)
+    given = {"frames": opaque.reshape(count, -1).tolist(), "width": width, "height": height, "delays": delays}
+    made = call(blank, "gif", "[...exported.gif(given.frames, given.width, given.height, given.delays)]", given)
+    image = Image.open(io.BytesIO(bytes(made)))
+    seen, stood = [], []
+    for at in range(image.n_frames):
+        image.seek(at)
+        seen.append(np.array(image.convert("RGB")))
+        stood.append(image.info["duration"])
+    assert image.info["loop"] == 0
+    return np.stack(seen), stood
+
+
+@pytest.mark.parametrize(("levels", "shape"), [(1, (2, 4, 5)), (2, (3, 16, 16)), (256, (4, 23, 37)), (256, (2, 90, 110))])
+def test_a_gif_has_the_very_pixels(blank, levels, shape):
+    source = np.random.default_rng(0)
+    gray = source.integers(0, levels, shape).astype(np.uint8) * (255 // max(1, levels - 1))
+    frames = np.repeat(gray[..., None], 3, 3)
+    delays = [70, *[120] * (len(frames) - 1)]
+    seen, stood = gif_of(blank, frames, delays)
+    assert stood == delays
+    assert (seen == frames).all()
+
+
+def test_a_gif_of_many_colours_has_near_ones(blank):
+    x, y = np.meshgrid(np.arange(64), np.arange(48))
+    frames = np.stack([np.stack([4 * x, 5 * y, np.full_like(x, 60 * at)], -1) for at in range(3)]).astype(np.uint8)
+    seen, _ = gif_of(blank, frames, [100] * 3)
+    away = np.abs(seen.astype(int) - frames)
+    assert len(np.unique(seen.reshape(-1, 3), axis=0)) <= 256
+    assert away.max() < 32
+    assert away.mean() < 8
+
+
+def test_ink_is_prepared_as_mnist_was(blank):
+    """Fitted into 20 x 20, its centre of mass in the middle of 28 x 28, wherever it is drawn."""
+    small = [[[0.05 + 0.2 * x, 0.7 + 0.2 * y] for x, y in stroke] for stroke in THREE]
+    made = []
+    for strokes in (THREE, small):
+        image = call(blank, "ink", "exported.drawn(given, 28, 28, true)", strokes)
+        values = np.array(image["values"]).reshape(28, 28)
+        rows, columns = np.nonzero(values > 0.05)
+        assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+        share = values / values.sum()
+        middle = [(share.sum(axis) * (np.arange(28) + 0.5)).sum() for axis in (0, 1)]
+        assert np.abs(np.array(middle) - 14).max() <= 0.5 + 1e-6
+        assert ((values > 0.1) & (values < 0.9)).any()  # gray rims
+        made.append(values)
+    assert np.abs(made[0] - made[1]).mean() < 0.02
+
+
+def test_a_smaller_picture_is_the_mean_of_what_it_covers(blank):
+    pixels = np.random.default_rng(0).random((21, 30))
+    given = {"values": pixels.ravel().tolist(), "width": 30, "height": 21}
+    part = {"x": 0, "y": 0, "width": 30, "height": 21}
+    small = call(blank, "ink", "exported.resized(given.image, given.part, 10, 7)", {"image": given, "part": part})
+    expected = pixels.reshape(7, 3, 10, 3).mean((1, 3))
+    assert np.allclose(np.array(small["values"]).reshape(7, 10), expected, atol=1e-6)
+    uneven = call(blank, "ink", "exported.resized(given.image, given.part, 8, 5)", {"image": given, "part": part})
+    assert np.mean(uneven["values"]) == pytest.approx(pixels.mean(), abs=1e-6)
+
+
+def test_nothing_drawn_is_nothing(blank):
+    assert set(call(blank, "ink", "exported.drawn([], 28, 28, true)")["values"]) == {0}
+
+
+def test_a_spherical_way_keeps_to_the_sphere(blank):
+    a, b = torch.randn(2, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    given = {"a": a.tolist(), "b": b.tolist()}
+    way = torch.tensor(call(blank, "between", "exported.route([given.a, given.b], 8, exported.spherical)", given)).double()
+    assert way.shape == (9, 16)
+    assert torch.allclose(way[0], a)
+    assert torch.allclose(way[-1], b)
+    lengths = way.norm(dim=1)
+    assert torch.allclose(lengths, torch.lerp(a.norm(), b.norm(), torch.linspace(0, 1, 9, dtype=torch.float64)))
+    angles = torch.nn.functional.cosine_similarity(way[1:], way[:-1], dim=1).acos()
+    assert angles.std() < 1e-6  # equal steps
+    straight = torch.tensor(call(blank, "between", "exported.route([given.a, given.b], 8, exported.straight)", given))
+    assert torch.allclose(straight.double()[4], (a + b) / 2)
+    assert straight[4].norm() < 0.9 * lengths[4]
+
+
+def test_a_closed_way_comes_back_without_repeating_its_start(blank):
+    way = call(blank, "between", "exported.route([[0], [4], [8]], 4, exported.straight, true)")
+    assert [point[0] for point in way] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 6, 4, 2]
+
+
+def test_the_estimate_is_that_of_the_report(blank):
+    from unveil.evaluation.likelihood.weigh import _estimates, spread_of
+
+    log_w = torch.randn(100, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 900
+    found = call(blank, "estimate", "exported.estimated(given)", log_w.flatten().tolist())
+    expected = _estimates(log_w)
+    assert found["logP"] == pytest.approx(float(expected["log_p"]), abs=1e-9)
+    assert found["effective"] == pytest.approx(float(expected["ess"]), rel=1e-9)
+    assert found["error"] == pytest.approx(float(spread_of(expected["ess"], 100).sqrt()), rel=1e-9)
+    none = call(blank, "estimate", "exported.estimated([-Infinity, -Infinity])")
+    assert none["effective"] == 0
+
+
+def test_an_ellipse_holds_the_share_that_it_states(blank):
+    """Of 20,000 draws the share within is binomial: 5 standard errors, one false alarm in a million."""
+    source = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(5, 2, generator=source)).Q.T
+    scale = torch.tensor([0.2, 1.0, 3.0, 0.5, 0.1])
+    shape = call(
+        blank, "ellipse", "exported.ellipse(given.scale, given.axes)", {"scale": scale.tolist(), "axes": axes.tolist()}
+    )
+    points = (scale * torch.randn(20_000, 5, generator=source)) @ axes.T
+    turned = points[:, 0] + 1j * points[:, 1]
+    turned = turned * torch.exp(torch.tensor(-1j * shape["angle"]))
+    within = (turned.real / shape["across"]) ** 2 + (turned.imag / shape["along"]) ** 2 < 1
+    assert abs(float(within.double().mean()) - 0.95) < 5 * (0.95 * 0.05 / 20_000) ** 0.5
+
+
+def test_a_gray_drawing_is_read_as_its_gray_says(blank):
+    """The share of black among 10,000 pixels of gray 0.3 is binomial: 5 standard errors, one false alarm in a million."""
+    image = {"measure": "binary"}
+    given = {"image": image, "x": [0.3] * 10_000}
+    script = "[...exported.read(Float32Array.from(given.x), given.image, {})]"
+    first, again, other = (call(blank, "given", script.format(seed), given) for seed in (0, 0, 1))
+    assert first == again != other
+    assert set(first) == {0, 1}
+    assert abs(np.mean(first) - 0.3) < 5 * (0.3 * 0.7 / 10_000) ** 0.5
+    assert call(blank, "given", "[...exported.read(Float32Array.from([0.25]), {measure: 'unit'}, 0)]") == [0.25]
