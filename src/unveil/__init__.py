@@ -16,13 +16,20 @@ from unveil.version import __version__
 
 if TYPE_CHECKING:
     from unveil.data import load as load
+    from unveil.export import load_bundle as load_bundle
     from unveil.launch import train as train
     from unveil.run import Run as Run
     from unveil.run import open as open
 
-_HOMES = {"load": "unveil.data", "train": "unveil.launch", "open": "unveil.run", "Run": "unveil.run"}
+_HOMES = {
+    "load": "unveil.data",
+    "load_bundle": "unveil.export",
+    "train": "unveil.launch",
+    "open": "unveil.run",
+    "Run": "unveil.run",
+}
 
-__all__ = ["Run", "__version__", "load", "open", "train"]
+__all__ = ["Run", "__version__", "load", "load_bundle", "open", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -52,7 +52,12 @@ class Part(nn.Module):
     """A module that may move its own state between steps; a forward pass never does.
 
     Both hooks do nothing unless a part says otherwise.
+
+    Attributes:
+        carries: what of the training data its weights hold, in words; empty for nothing but what was learned.
     """
+
+    carries: ClassVar[str] = ""
 
     def prepare(self, data: Split, t: float) -> None:
         """Called before each epoch with the training split and the time `t` in epochs."""

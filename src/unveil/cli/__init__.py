@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": ("numbers", "say how good a model is, in nats: unveil evaluate RUN"),
     "compare": ("numbers", "say which of several runs is better: unveil compare RUN RUN"),
     "score": ("scores", "find anomalies: unveil score RUN DATA --fpr 0.01 --out scores.csv"),
+    "export": ("exporting", "write a model that runs without Unveil: unveil export RUN --to onnx"),
     "doctor": ("checks", "say what is wrong with a run or with data: unveil doctor RUN"),
     "verify": ("checks", "check a model's mathematics: unveil verify RUN"),
     "recipes": ("training", "list the ready-made compositions"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 SHIFT = 8
@@ -48,15 +49,29 @@ def _asin(x: Tensor) -> Tensor:
 
 
 def _lgamma(x: Tensor) -> Tensor:
-    """For positive x, by Stirling's series at x + 8."""
-    far = x + SHIFT
-    steps = torch.stack([x + step for step in range(SHIFT)], -1).log().sum(-1)
-    series = (1 / 12 - far**-2 * (1 / 360 - far**-2 / 1260)) / far
-    return (far - 0.5) * far.log() - far + 0.5 * log(2 * pi) + series - steps
+    """For positive x, by Stirling's series at x + 8; in double precision, for near 1 and 2 what is large cancels."""
+    near = x.double()
+    far = near + SHIFT
+    steps = torch.stack([near + step for step in range(SHIFT)], -1).log().sum(-1)
+    small = 1 / far.square()
+    series = (1 / 12 - small * (1 / 360 - small / 1260)) / far
+    return ((far - 0.5) * far.log() - far + 0.5 * log(2 * pi) + series - steps).to(x.dtype)
+
+
+def _log_sigmoid(x: Tensor) -> Tensor:
+    return -F.softplus(-x)
 
 
 def _cdist(a: Tensor, b: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
     return (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1).sqrt()
+
+
+def _assign(x: Tensor, where: Any, value: Any) -> None:
+    """Of what is said by a mask, without counting how many that are."""
+    if isinstance(where, Tensor) and where.dtype == torch.bool and where.shape == x.shape:
+        x.copy_(torch.where(where, value, x))
+    else:
+        x[where] = value
 
 
 EQUALS: dict[Any, Callable[..., Any]] = {
@@ -71,4 +86,6 @@ EQUALS: dict[Any, Callable[..., Any]] = {
     torch.lgamma: _lgamma,
     torch.Tensor.lgamma: _lgamma,
     torch.cdist: _cdist,
+    torch.Tensor.__setitem__: _assign,
+    F.logsigmoid: _log_sigmoid,
 }

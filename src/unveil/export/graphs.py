@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from unveil.errors import ExportError
+from unveil.errors import ExportError, SettingError
 from unveil.export.functions import functions
 from unveil.export.onnx_graph import halved
-from unveil.export.trace import Traced, onnx_of, pure, traced
+from unveil.export.trace import Pure, Traced, onnx_of, pure, traced
 from unveil.models import Model
 from unveil.part import resting
 
@@ -41,7 +43,8 @@ class Graph:
 class Graphs:
     """Every function of a model that a graph computes.
 
-    A conditional model takes the one-hot class as 'context' (n, C) wherever it is not said that it finds it itself.
+    A conditional model takes the one-hot class as 'context' (n, C), but a semi-supervised one finds that of x itself. An
+    encoder without noise, as of chosen codes, gives `weigh` one draw, whose n is 1; its weight bounds p(x) from below.
 
     Attributes:
         encode: x (n, *event) to the mean and the scale of q(z|x), (n, *latent).
@@ -70,13 +73,16 @@ def graphs(run: Run, half: bool = False) -> Graphs:
     Raises:
         SettingError: onnx or onnxscript is not installed.
     """
-    made, without = programs(run)
+    require("onnx", "onnxscript")
     found: dict[str, Graph | None] = dict.fromkeys(("encode", "decode", "prior", "weigh", "sample"))
-    for name, one in made.items():
-        try:
-            found[name] = graph(one, half)
-        except ExportError as error:
-            without[name] = str(error)
+    without: dict[str, str] = {}
+    with pures(run) as (modules, refused):
+        without |= refused
+        for name, module in modules.items():
+            try:
+                found[name] = graph(traced(module), half)
+            except ExportError as error:
+                without[name] = str(error)
     return Graphs(**found, without=without)
 
 
@@ -87,16 +93,30 @@ def graph(one: Traced, half: bool = False) -> Graph:
     return Graph(onnx, one.inputs, one.outputs, one.noise["normal"], one.noise["uniform"])
 
 
-def programs(run: Run) -> tuple[dict[str, Traced], dict[str, str]]:
-    """Each function of a run's model as torch traces it, and why the others cannot be."""
+@contextmanager
+def pures(run: Run) -> Iterator[tuple[dict[str, Pure], dict[str, str]]]:
+    """Within, each function of a run's model with its noise as an input, and why others have none."""
     facts = run.manifest["data"]
     model: Model = deepcopy(run.model).cpu().requires_grad_(False)
-    made: dict[str, Traced] = {}
+    made: dict[str, Pure] = {}
     without: dict[str, str] = {}
     with resting(model):
         for name, function in functions(model, tuple(facts["shape"]), facts.get("classes", 0), facts.get("known")).items():
             try:
-                made[name] = traced(pure(model, function))
+                made[name] = pure(model, function)
             except ExportError as error:
                 without[name] = str(error)
-    return made, without
+        yield made, without
+
+
+def require(*packages: str) -> None:
+    """See that what an export needs is installed.
+
+    Raises:
+        SettingError: it is not; the message says what to install.
+    """
+    for name in packages:
+        try:
+            import_module(name)
+        except ImportError:
+            raise SettingError(f"export needs {name}, which is not installed; pip install 'unveil[export]'") from None

@@ -51,6 +51,11 @@ def _log_softmax(x: Array, axis: int = -1) -> Array:
     return low - np.log(np.exp(low).sum(axis, keepdims=True))
 
 
+def _cross_entropy(scores: Array, labels: Array, reduction: str = "mean", **rest: Any) -> Array:
+    nats = -np.take_along_axis(_log_softmax(scores, 1), np.expand_dims(labels, 1), 1).squeeze(1)
+    return nats if reduction == "none" else np.asarray(nats.sum() if reduction == "sum" else nats.mean())
+
+
 def _erf(x: Array) -> Array:
     return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x
 
@@ -211,6 +216,19 @@ def _layer_norm(x: Array, scale: Array, bias: Array = None, axis: int = -1, epsi
     return made if bias is None else made + bias
 
 
+def _pad(x: Array, pads: Array, value: Array = None, axes: Array = None, mode: str = "constant") -> Array:
+    widths = [(0, 0)] * x.ndim
+    for place, axis in enumerate(range(x.ndim) if axes is None else axes):
+        widths[int(axis)] = (int(pads[place]), int(pads[place + len(pads) // 2]))
+    x = x[tuple(slice(max(-low, 0), size - max(-high, 0)) for size, (low, high) in zip(x.shape, widths, strict=True))]
+    return np.pad(x, [(max(low, 0), max(high, 0)) for low, high in widths], constant_values=0 if value is None else value)
+
+
+def _top(x: Array, count: Array, axis: int = -1, largest: int = 1, sorted: int = 1) -> list[Array]:
+    order = np.argsort(-x if largest else x, axis, kind="stable").take(np.arange(int(np.reshape(count, -1)[0])), axis)
+    return [np.take_along_axis(x, order, axis), order]
+
+
 def _divide(a: Array, b: Array) -> Array:
     """As ONNX does: integers towards zero."""
     return a / b if a.dtype.kind == "f" else np.trunc(a / b).astype(a.dtype)
@@ -286,9 +304,11 @@ OPERATIONS: dict[str, Any] = {
     "Mod": lambda a, b, fmod=0: np.fmod(a, b) if fmod else np.mod(a, b),
     "Mul": np.multiply,
     "Neg": np.negative,
+    "NonZero": lambda x: np.stack(np.nonzero(x)),
     "Not": np.logical_not,
     "OneHot": _one_hot,
     "Or": np.logical_or,
+    "Pad": _pad,
     "Pow": _power,
     "Range": lambda start, end, step: np.arange(start, end, step, dtype=start.dtype),
     "Reciprocal": lambda x: 1 / x,
@@ -313,6 +333,7 @@ OPERATIONS: dict[str, Any] = {
     "Sinh": np.sinh,
     "Slice": _slice,
     "Softmax": _softmax,
+    "SoftmaxCrossEntropyLoss": _cross_entropy,
     "Softplus": lambda x: np.logaddexp(x.dtype.type(0), x),
     "Split": _split,
     "Sqrt": np.sqrt,
@@ -322,6 +343,7 @@ OPERATIONS: dict[str, Any] = {
     "Tan": np.tan,
     "Tanh": np.tanh,
     "Tile": lambda x, repeats: np.tile(x, tuple(int(size) for size in repeats)),
+    "TopK": _top,
     "Transpose": lambda x, perm=None: np.transpose(x, perm),
     "Trilu": lambda x, k=None, upper=1: (np.triu if upper else np.tril)(x, 0 if k is None else int(k)),
     "Unsqueeze": _unsqueeze,

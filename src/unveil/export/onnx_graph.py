@@ -39,11 +39,8 @@ def folded(proto: Any) -> Any:
     known = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     left = []
     for node in graph.node:
-        if (
-            node.op_type in OPERATIONS
-            and node.op_type not in GROW
-            and all(not name or name in known for name in node.input)
-        ):
+        fixed = all(not name or name in known for name in node.input)
+        if fixed and node.op_type in OPERATIONS and node.op_type not in GROW:
             known.update(zip(node.output, _computed(node, known), strict=True))
         else:
             left.append(node)

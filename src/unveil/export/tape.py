@@ -152,13 +152,13 @@ class Tape(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = dict(kwargs or {})
         if func in REFUSED:
-            raise ExportError(f"it draws by {REFUSED[func]}, which no fixed number of uniforms or normals replaces")
+            raise ExportError(REFUSED[func])
         if func not in DRAWS or given.pop("generator", None) is not None:  # with one of its own it is no noise
             return func(*args, **(kwargs or {}))
         return DRAWS[func](self, *args, **given)
 
 
-REFUSED: dict[Any, str] = {
+LAWS = {
     torch._standard_gamma: "rejection from a Gamma law",
     torch._sample_dirichlet: "rejection from a Dirichlet law",
     torch.poisson: "rejection from a Poisson law",
@@ -169,7 +169,11 @@ REFUSED: dict[Any, str] = {
     torch.Tensor.cauchy_: "a Cauchy law",
     torch.Tensor.log_normal_: "a log-normal law",
 }
-"""What is drawn in steps whose number depends on chance, or by nobody yet."""
+REFUSED: dict[Any, str] = {
+    torch.autograd.grad: "it follows a gradient while it draws",
+    **{draw: f"it draws by {law}, which no fixed number of uniforms or normals replaces" for draw, law in LAWS.items()},
+}
+"""What is done in steps whose number depends on chance, or by what graphs have not, and why that ends an export."""
 
 
 def _sizes(given: Sequence[Any]) -> Shape:

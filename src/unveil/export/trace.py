@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.export import Dim, ExportedProgram
 
 from unveil.errors import ExportError, UnveilError
@@ -112,9 +113,8 @@ def traced(module: Pure) -> Traced:
     # a model makes that many at a time by itself; of fewer, its graph is one piece, which holds for any number
     rows = Dim("n", max=CHUNK)
     moving = tuple(None if name in module.function.once else {0: rows} for name in module.inputs)
-    with quiet(), torch.no_grad(), refusing(), Equals():
+    with quiet(), torch.no_grad(), refusing(), unchecked(), Equals():
         program = torch.export.export(module, tuple(given[name] for name in module.inputs), dynamic_shapes=(moving,))
-        program = program.run_decompositions({})
     for node in program.graph.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise ExportError(f"it draws by {node.target}, which is on no tape")
@@ -151,9 +151,8 @@ def refusing() -> Iterator[None]:
 
 
 REASONS = {
-    "onstraints violated": "its code reads the number of rows as a number; take x.shape[0] for len(x), and no range() of it",
+    "onstraints violated": "its code reads the number of rows as a number; take x.shape[0] for len(x)",
     "specialized it to be a constant": "its code reads the number of rows as a number; take x.shape[0] for len(x)",
-    "fake tensor in the exported program": "it follows a gradient while it draws",
     "data-dependent": "which steps it takes depends on values",
 }
 """What an exporter's words mean."""
@@ -175,6 +174,17 @@ def reason(error: BaseException) -> str:
         return f"ONNX has no operation for {missing[1]}"
     first = next((line.strip() for line in str(causes[-1]).splitlines() if line.strip()), type(causes[-1]).__name__)
     return f"its steps are no fixed graph: {first}"
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Within, torch's distributions do not look at their parameters' values, which a trace has not."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
 
 
 @contextmanager

@@ -79,6 +79,8 @@ class Vamp(Part):
     Source: Tomczak & Welling 2018, VAE with a VampPrior, arXiv:1705.07120.
     """
 
+    carries = "pseudo-inputs, which began at training examples"
+
     def __init__(
         self,
         posterior: Conditional,
@@ -134,6 +136,7 @@ class Exemplar(Part):
     Source: Norouzi et al. 2020, Exemplar VAE, arXiv:2004.04795.
     """
 
+    carries = "training examples"
     exemplars: Tensor
     rows: Tensor
     key: Tensor

@@ -1,0 +1,112 @@
+"""What a bundle's loader stands on: its files, checked; its graphs, run; its noise. It lies beside loader.py."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+LARGEST = 4 * 2**30  # bytes of a file that is read
+NEEDED = {"files": dict, "graphs": dict, "without": dict, "classes": int, "class_names": list, "to": str}
+
+
+class BundleError(ValueError):
+    """A folder that is no bundle or is damaged, or something asked of it that it does not have."""
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    """What bundle.json says."""
+    try:
+        about = json.loads((path / "bundle.json").read_bytes())
+        if about["format"] != FORMAT:
+            raise BundleError(f"{path} has format {about['format']!r}, and this loader reads {FORMAT}; take its own")
+        sound = all(isinstance(about[name], kind) for name, kind in NEEDED.items()) and "check.npz" in about["files"]
+    except BundleError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise BundleError(f"{path} is no bundle: its bundle.json is missing or damaged")
+    return dict(about)
+
+
+def read(path: Path, name: str, digest: str) -> bytes:
+    """What a file holds, that lies in the folder itself and is what the manifest says."""
+    file = path / name
+    if Path(name).name != name or file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
+        raise BundleError(f"{path} is damaged: {name!r} is missing, or no file of the bundle's own")
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise BundleError(f"{path} is damaged: the SHA-256 of {name} is not the one that bundle.json states")
+    return content
+
+
+def uniforms(source: Any, rows: int, columns: int) -> Any:
+    """(rows, columns) multiples of 2**-24 in [0, 1), from the raw bits of Philox, which no version of NumPy changes."""
+    bits = source.random_raw(rows * columns).reshape(rows, columns) >> np.uint64(40)
+    return bits.astype(np.float32) * np.float32(2**-24)
+
+
+def normals(source: Any, rows: int, columns: int) -> Any:
+    """(rows, columns) standard normals by Box and Muller's rule, two raw numbers for each."""
+    bits = source.random_raw(2 * rows * columns).reshape(rows, columns, 2) >> np.uint64(11)
+    one, two = bits.transpose(2, 0, 1) * 2.0**-53
+    return (np.sqrt(-2 * np.log1p(-one)) * np.cos(2 * np.pi * two)).astype(np.float32)
+
+
+def arrays(content: bytes, name: str) -> dict[str, Any]:
+    """The arrays of an .npz file."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
+            return dict(found)
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile):
+        raise BundleError(f"the bundle is damaged: {name} holds no arrays") from None
+
+
+def functions(about: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:
+    """Each function of the model by its name: what runs it, and what is said of it."""
+    maker = {"onnx": _onnx, "torch": _torch, "numpy": _numpy}.get(about["to"])
+    if maker is None:
+        raise BundleError(f"graphs for {about['to']!r} are not known here; known: onnx, torch, numpy")
+    try:
+        return {name: (maker(name, files, said), said) for name, said in about["graphs"].items()}
+    except BundleError:
+        raise
+    except ImportError as error:
+        raise BundleError(f"this bundle needs {error.name}, which is not installed; pip install {error.name}") from None
+    except Exception as error:  # whatever a runtime says of a graph that is none
+        raise BundleError(f"the bundle is damaged: a graph of it cannot be read ({type(error).__name__})") from None
+
+
+def _onnx(name: str, files: dict[str, bytes], said: dict[str, Any]) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(files[f"{name}.onnx"], providers=["CPUExecutionProvider"])
+    return lambda given: session.run(said["outputs"], given)
+
+
+def _torch(name: str, files: dict[str, bytes], said: dict[str, Any]) -> Any:
+    import torch
+
+    module = torch.export.load(io.BytesIO(files[f"{name}.pt2"])).module()
+
+    def run(given: dict[str, Any]) -> list[Any]:
+        with torch.no_grad():
+            return [out.numpy() for out in module(*(torch.from_numpy(np.array(given[one])) for one in said["inputs"]))]
+
+    return run
+
+
+def _numpy(name: str, files: dict[str, bytes], said: dict[str, Any]) -> Any:
+    if __package__:
+        from unveil.export.interpreter import Graph
+    else:
+        from interpreter import Graph  # type: ignore[import-not-found,no-redef]
+
+    return Graph(json.loads(files["graphs.json"])[name], arrays(files["weights.npz"], "weights.npz")).run
