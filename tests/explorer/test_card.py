@@ -35,7 +35,7 @@ def test_figures_stand_with_error_n_and_unit(blank, told):
     for row in told["sheets"][0]["rows"]:
         assert row["text"] in seen
         assert row["name"] in seen
-    estimate = [row for row in told["sheets"][0]["rows"] if row["name"].startswith("-log p(x), K = 10")][0]
+    estimate = next(row for row in told["sheets"][0]["rows"] if row["name"].startswith("-log p(x), K = 10"))
     large = blank.locator(".headline").first.inner_text()
     assert estimate["text"].split(" (n")[0] in large
     assert "n = 40" in large

@@ -4,6 +4,7 @@ import io
 
 import pytest
 import torch
+from helpers.pages import until
 from helpers.scripts import THREE, clean, pen
 from PIL import Image
 
@@ -16,7 +17,7 @@ from unveil.recipes import RECIPES
 def skilled(mnist, tmp_path_factory):
     """A model that has learnt MNIST's digits for a few seconds."""
     short = RECIPES["mnist-2d"].given(hidden=(128, 64))
-    return unveil.train(mnist, short, epochs=2, batch_size=500, out=tmp_path_factory.mktemp("runs") / "skilled")
+    return unveil.train(mnist, short, epochs=3, batch_size=500, out=tmp_path_factory.mktemp("runs") / "skilled")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,8 @@ def skilled_page(skilled, mnist, tmp_path_factory):
 
 
 def weighed(page):
-    page.wait_for_function("document.querySelector('.evidence .big').textContent.includes('≈')")
+    until(page, "document.querySelector('.evidence .big').textContent.includes('≈')")
+    until(page, "document.querySelector('#panel-draw [aria-busy]').getAttribute('aria-busy') === 'false'")
     return page.inner_text(".evidence")
 
 
@@ -42,7 +44,7 @@ def test_a_three_lies_nearest_to_threes(look, skilled_page):
     assert page.locator(".thumbs figure").count() == 6
     assert not clean(page)
     page.get_by_role("button", name="Clear").click()
-    page.wait_for_function("document.querySelector('.nearest').textContent === ''")
+    until(page, "document.querySelector('.nearest').textContent === ''")
 
 
 def test_the_estimate_is_that_of_the_model(look, skilled, skilled_page):
@@ -52,13 +54,14 @@ def test_the_estimate_is_that_of_the_model(look, skilled, skilled_page):
         const send = unveil.model.send.bind(unveil.model);
         unveil.model.send = async (message) => {
             const found = await send(message);
-            if (message.name === "weigh") window.weighed = { x: message.feeds.x.data, normal: message.feeds.normal.data, log_w: found.outputs.log_w };
+            if (message.name !== "weigh") return found;
+            const { x, normal } = message.feeds;
+            window.weighed = { x: x.data, normal: normal.data, log_w: found.outputs.log_w };
             return found;
         };
     }""")
     pen(page, THREE)
     text = weighed(page)
-    page.wait_for_timeout(300)
     found = {name: torch.tensor(value) for name, value in page.evaluate("window.weighed").items()}
     x, normal = found["x"].reshape(1, 1, 28, 28), found["normal"].reshape(128, 2)
     assert set(x.unique().tolist()) == {0.0, 1.0}
@@ -85,7 +88,7 @@ def test_drawing_by_keyboard(look, small_page):
     weighed(page)
     before = page.inner_text(".evidence .big")
     page.keyboard.press("Control+z")
-    page.wait_for_function("!document.querySelector('.evidence .big').textContent.includes('≈')")
+    until(page, "!document.querySelector('.evidence .big').textContent.includes('≈')")
     assert page.inner_text(".evidence .big") != before
 
 
@@ -93,7 +96,12 @@ def test_drawing_by_touch(look, small_page):
     page = look(small_page, "draw", has_touch=True, viewport={"width": 390, "height": 800})
     box = page.locator(".pad").bounding_box()
     session = page.context.new_cdp_session(page)
-    for kind, points in [("touchStart", [(0.5, 0.2)]), ("touchMove", [(0.5, 0.5)]), ("touchMove", [(0.5, 0.8)]), ("touchEnd", [])]:
+    for kind, points in [
+        ("touchStart", [(0.5, 0.2)]),
+        ("touchMove", [(0.5, 0.5)]),
+        ("touchMove", [(0.5, 0.8)]),
+        ("touchEnd", []),
+    ]:
         touches = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in points]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
     weighed(page)
@@ -122,10 +130,11 @@ def test_an_image_is_read_light_on_dark_and_dark_on_light(look, small_page):
     page = look(small_page, "draw")
     seen = []
     for invert in (False, True):
-        page.set_input_files("input[type=file]", {"name": "<b>cross.png", "mimeType": "image/png", "buffer": image_of(invert)})
-        page.wait_for_function("document.querySelector('#invert').checked === " + ("true" if invert else "false"))
+        page.set_input_files(
+            "input[type=file]", {"name": "<b>cross.png", "mimeType": "image/png", "buffer": image_of(invert)}
+        )
+        until(page, "document.querySelector('#invert').checked === " + ("true" if invert else "false"))
         weighed(page)
-        page.wait_for_timeout(200)
         seen.append(pixels(page))
         assert "<b>cross.png" in page.inner_text("#panel-draw")
     assert len(set(seen[0])) > 2
@@ -136,5 +145,9 @@ def test_what_is_no_image_is_refused_in_one_line(look, small_page):
     page = look(small_page, "draw")
     page.set_input_files("input[type=file]", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no image"})
     page.get_by_role("tabpanel").get_by_text("notes.txt is no image that this browser can read").wait_for()
-    page.set_input_files("input[type=file]", {"name": "huge.png", "mimeType": "image/png", "buffer": bytes(21_000_000)})
+    page.evaluate("""() => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(21e6)], "huge.png", { type: "image/png" }));
+        document.querySelector(".pad").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    }""")
     page.get_by_role("tabpanel").get_by_text("huge.png has 21 MB; take one below 20 MB.").wait_for()

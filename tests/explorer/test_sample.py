@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from helpers.pages import until
 from helpers.scripts import clean
 from PIL import Image
 
@@ -32,7 +33,7 @@ def classes_page(tmp_path_factory):
 
 def sheet(page, seed):
     """The sheet when it is that of a seed."""
-    page.wait_for_function(f"document.querySelector('.sheet').dataset.seed === '{seed}'")
+    until(page, f"document.querySelector('.sheet').dataset.seed === '{seed}'")
     page.wait_for_timeout(150)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Save as PNG").click()
@@ -57,7 +58,7 @@ def test_a_seed_gives_its_sheet_again(look, small_page):
     elsewhere = look(small_page, "sample")
     assert (sheet(elsewhere, 0) == first).all()
     page.get_by_role("button", name="New seed").click()
-    page.wait_for_function("document.querySelector('.sheet').dataset.seed !== '0'")
+    until(page, "document.querySelector('.sheet').dataset.seed !== '0'")
     assert not clean(page)
 
 
@@ -65,10 +66,10 @@ def test_samples_and_their_means(look, small_page):
     page = look(small_page, "sample", viewport={"width": 390, "height": 800})
     sheet(page, 0)
     page.get_by_label("How many").select_option("16")
-    page.wait_for_function("document.querySelector('.sheet').getAttribute('aria-label').startsWith('16 ')")
+    until(page, "document.querySelector('.sheet').getAttribute('aria-label').startsWith('16 ')")
     means = sheet(page, 0)
     page.get_by_label("What is shown").select_option("x")
-    page.wait_for_function("document.querySelector('#panel-sample').textContent.includes('Each pixel is drawn at random')")
+    until(page, "document.querySelector('#panel-sample').textContent.includes('Each pixel is drawn at random')")
     samples = sheet(page, 0)
     assert means.shape == samples.shape
     assert np.unique(means).size > 10
@@ -81,7 +82,7 @@ def test_what_is_no_seed_becomes_one(look, small_page, wrong):
     page = look(small_page, "sample")
     sheet(page, 0)
     ask(page, wrong)
-    page.wait_for_function("document.querySelector('#panel-sample input[type=number]').value === '0'")
+    until(page, "document.querySelector('#panel-sample input[type=number]').value === '0'")
 
 
 def test_a_class_that_is_asked_for(look, classes_page):
@@ -89,14 +90,14 @@ def test_a_class_that_is_asked_for(look, classes_page):
     page = look(classes_page, "sample")
     for label, upper in (("0", True), ("1", False)):
         page.get_by_label("Class").last.select_option(label)
-        page.wait_for_function(f"document.querySelector('.sheet').getAttribute('aria-label').includes('of {label} ')")
+        until(page, f"document.querySelector('.sheet').getAttribute('aria-label').includes('of {label} ')")
         seen = sheet(page, 0).astype(int)
         size = (len(seen) - 4) // 8
-        dark = 255 - np.stack([seen[4 + size * row : size * (row + 1), 4 : size] for row in range(8)]).mean(0)
+        dark = 255 - np.stack([seen[4 + size * row : size * (row + 1), 4:size] for row in range(8)]).mean(0)
         half = len(dark) // 2
         assert (dark[:half].mean() > dark[half:].mean()) == upper
     page.evaluate("location.hash = 'walk'")
-    page.wait_for_function("document.querySelector('.strip').dataset.count > 0")
+    until(page, "document.querySelector('.strip').dataset.count > 0")
     page.evaluate("location.hash = 'draw'")
     page.locator(".pad").click()
-    page.wait_for_function("document.querySelector('.evidence .big').textContent.includes('log p(x|y) ≈')")
+    until(page, "document.querySelector('.evidence .big').textContent.includes('log p(x|y) ≈')")

@@ -54,7 +54,7 @@ def test_a_gif_of_many_colours_has_near_ones(blank):
 
 
 def test_ink_is_prepared_as_mnist_was(blank):
-    """Fitted into 20 x 20, its centre of mass in the middle of 28 x 28, to half a pixel, wherever and however large it is drawn."""
+    """Fitted into 20 x 20, its centre of mass in the middle of 28 x 28, wherever it is drawn."""
     small = [[[0.05 + 0.2 * x, 0.7 + 0.2 * y] for x, y in stroke] for stroke in THREE]
     made = []
     for strokes in (THREE, small):
@@ -124,7 +124,9 @@ def test_an_ellipse_holds_the_share_that_it_states(blank):
     source = torch.Generator().manual_seed(0)
     axes = torch.linalg.qr(torch.randn(5, 2, generator=source)).Q.T
     scale = torch.tensor([0.2, 1.0, 3.0, 0.5, 0.1])
-    shape = call(blank, "ellipse", "exported.ellipse(given.scale, given.axes)", {"scale": scale.tolist(), "axes": axes.tolist()})
+    shape = call(
+        blank, "ellipse", "exported.ellipse(given.scale, given.axes)", {"scale": scale.tolist(), "axes": axes.tolist()}
+    )
     points = (scale * torch.randn(20_000, 5, generator=source)) @ axes.T
     turned = points[:, 0] + 1j * points[:, 1]
     turned = turned * torch.exp(torch.tensor(-1j * shape["angle"]))

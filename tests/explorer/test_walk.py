@@ -3,13 +3,14 @@
 import io
 
 import numpy as np
+from helpers.pages import until
 from helpers.scripts import clean
 from PIL import Image
 
 
 def walked(page, count):
-    page.wait_for_function(f"document.querySelectorAll('.chips li').length === {count}")
-    page.wait_for_function("document.querySelector('.strip').dataset.count > 0")
+    until(page, f"document.querySelectorAll('.chips li').length === {count}")
+    until(page, "document.querySelector('.strip').dataset.count > 0")
     page.wait_for_timeout(200)
 
 
@@ -59,7 +60,7 @@ def test_points_are_added_moved_and_taken_away(look, small_page):
     page.get_by_role("button", name="Remove point 1").click()
     walked(page, 2)
     page.get_by_role("button", name="Start over").click()
-    page.wait_for_function("document.querySelector('.strip').hidden")
+    until(page, "document.querySelector('.strip').hidden")
 
 
 def test_a_walk_by_keyboard(look, small_page):
@@ -77,8 +78,8 @@ def test_a_walk_by_keyboard(look, small_page):
 
 def test_motion_is_for_those_who_want_it(look, small_page):
     moving = look(small_page, "walk")
-    moving.wait_for_function("document.querySelector('.player button').textContent === 'Pause'")
-    moving.wait_for_function("document.querySelector('.player input').value > 3")
+    until(moving, "document.querySelector('.player button').textContent === 'Pause'")
+    until(moving, "document.querySelector('.player input').value > 3")
     moving.click(".player button")
     assert moving.inner_text(".player button") == "Play"
     still = look(small_page, "walk", reduced_motion="reduce", viewport={"width": 390, "height": 800})
@@ -96,6 +97,6 @@ def test_more_dimensions_are_walked_along_the_sphere(look, wide_page):
     assert way.input_value() == "spherical"
     before = page.evaluate("document.querySelector('.strip').toDataURL()")
     way.select_option("straight")
-    page.wait_for_function(f"document.querySelector('.strip').dataset.count > 1")
+    until(page, "document.querySelector('.strip').dataset.count > 1")
     assert page.evaluate("document.querySelector('.strip').toDataURL()") != before
     assert page.title() != "owned"

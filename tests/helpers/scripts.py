@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from unveil import explorer
 from unveil.explorer.modules import joined
 
@@ -31,7 +33,8 @@ def pen(page, strokes, selector=".pad"):
 
 def clean(page):
     """What axe-core finds wrong with what is seen, by the rules of WCAG; nothing, it is to be hoped."""
-    import pytest
-
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    return [(one["id"], [node["html"][:160] for node in one["nodes"]]) for one in axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response["violations"]]
+    return [
+        (one["id"], [node["html"][:160] for node in one["nodes"]])
+        for one in axe.run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response["violations"]
+    ]

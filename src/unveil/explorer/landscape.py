@@ -75,7 +75,7 @@ def _counted(points: Tensor, grid: Tensor) -> np.ndarray:
     step = float(grid[1] - grid[0])
     edges = np.append(grid.numpy() - step / 2, grid[-1] + step / 2)
     counts, _, _ = np.histogram2d(y, x, bins=(edges, edges))
-    smooth: np.ndarray = gaussian_filter(counts, 1.5)
+    smooth: np.ndarray = gaussian_filter(counts, 2.5)
     return smooth
 
 

@@ -15,7 +15,7 @@ const SHOWN = 80; // draws that stand on the plane as dots
 /** The view's elements, state, and what happens between them. */
 class Draw {
   constructor(root, app) {
-    Object.assign(this, { app, label: 0, file: null, now: null });
+    Object.assign(this, { app, label: 0, file: null, now: null, asked: 0 });
     this.evidence = new Evidence(app, () => this.changed());
     this.neighbours = new Neighbours(app);
     this.canvas = h("canvas", { class: "pad", role: "application", "aria-label": "Drawing pad", "aria-describedby": "pad-how" });
@@ -63,13 +63,14 @@ class Draw {
   }
 
   right() {
-    return h("div", {}, [
+    this.found = h("div", { "aria-busy": "false" }, [
       h("div", { class: "pair" }, [
         h("figure", {}, [this.seen, h("figcaption", {}, "What the model sees")]),
         h("figure", {}, [this.made, h("figcaption", {}, "What it makes of it")]),
       ]),
       this.neighbours.element, this.evidence.element,
     ]);
+    return this.found;
   }
 
   /** Files come by a drop anywhere in the view, or from the clipboard. */
@@ -121,17 +122,23 @@ class Draw {
   }
 
   changed() {
+    this.asked++;
     this.inverting.hidden = !this.file;
+    this.found.setAttribute("aria-busy", "true");
     return this.follow();
   }
 
   async computed() {
-    const { app } = this, x = this.x();
-    if (!x) {
-      this.now = null;
-      this.shown();
-      return;
-    }
+    const asked = this.asked, x = this.x();
+    if (x) await this.passed(x);
+    else this.now = null;
+    this.shown();
+    if (asked === this.asked) this.found.setAttribute("aria-busy", "false");
+  }
+
+  /** Sends x through the model. */
+  async passed(x) {
+    const { app } = this;
     app.show(this.seen, x);
     const context = () => app.context(this.label, 1);
     const { mean, scale } = await app.model.encode(x, 1, context());
@@ -140,8 +147,7 @@ class Draw {
     this.neighbours.near(mean);
     this.shown();
     const draws = await this.evidence.weighed(x, context());
-    if (this.now) this.now.draws = draws;
-    this.shown();
+    this.now.draws = draws;
   }
 
   /** What stands on the page, from what is known now. */

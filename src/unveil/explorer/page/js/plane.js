@@ -254,12 +254,13 @@ class PlaneView {
     context.fillStyle = value("--quiet");
     context.strokeStyle = value("--line");
     context.lineWidth = 1;
+    const [named, wide] = [frame.names[0], 36 + 6.6 * frame.names[0].length];
     const say = (tick) => String(tick).replace("-", "−");
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
     for (const tick of ticks(x - half, x + half, 5)) {
       const [at] = lens.pixel([tick, 0], side);
-      if (at > 24 && at < side - 60) context.fillText(say(tick), at, side - 8);
+      if (at > 24 && at < side - wide) context.fillText(say(tick), at, side - 8);
       line(context, [at, side], [at, side - 5]);
     }
     context.textAlign = "left";
@@ -272,7 +273,7 @@ class PlaneView {
     context.font = "600 12px system-ui, sans-serif";
     context.textAlign = "right";
     context.textBaseline = "alphabetic";
-    context.fillText(frame.names[0], side - 10, side - 8);
+    context.fillText(named, side - 10, side - 8);
     context.textAlign = "left";
     context.textBaseline = "top";
     context.fillText(frame.names[1], 9, 10);
