@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,6 +56,22 @@ def bundle(run: Run, out: str | Path, to: To = "onnx", data: bool = True) -> Pat
             f"this model's prior is made of {' and '.join(carries)}, and a bundle carries what they are encoded as; leave "
             "--no-data out, or fit another prior: unveil refit-prior RUN --prior mixture"
         )
+    with _room(out) as temporary:
+        files, about = _written(run, to, carries)
+        for name, content in files.items():
+            write(temporary / name, content)
+        hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
+        write_json(temporary / "bundle.json", {**about, "files": hashes})
+        try:
+            with quiet():
+                load_bundle(temporary).check()
+        except BundleError as error:
+            raise ExportError(f"its graphs do not give what the model gives: {error}") from None
+    return out
+
+
+def _written(run: Run, to: To, carries: Sequence[str]) -> tuple[Files, dict[str, Any]]:
+    """All files of a bundle but its manifest, and what that says of the model."""
     with pures(run) as (modules, without):
         made: dict[str, Traced] = {}
         for name, module in modules.items():
@@ -69,23 +87,16 @@ def bundle(run: Run, out: str | Path, to: To = "onnx", data: bool = True) -> Pat
         files[name] = (HERE / name).read_bytes()
     about = described(run, to, made, without, carries)
     files["NOTICE.txt"] = notice(about).encode()
-    _place(out, files, {**about, "files": {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}})
-    return out
+    return files, about
 
 
-def _place(out: Path, files: Files, about: dict[str, Any]) -> None:
-    """Write the folder under another name, see that its loader gives what the model gives, and rename it."""
+@contextmanager
+def _room(out: Path) -> Iterator[Path]:
+    """A folder to write into, made before the work, that stands at `out` once all went well; else nothing is left of it."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        for name, content in files.items():
-            write(temporary / name, content)
-        write_json(temporary / "bundle.json", about)
-        try:
-            with quiet():
-                load_bundle(temporary).check()
-        except BundleError as error:
-            raise ExportError(f"its graphs do not give what the model gives: {error}") from None
+        yield temporary
         temporary.rename(out)
         flush_folder(out.parent)
     except OSError as error:

@@ -48,7 +48,7 @@ def _given(module: Pure, known: dict[str, Tensor], rows: int, seed: int) -> dict
             (classes,) = module.function.inputs[name]
             given[name] = torch.eye(classes)[torch.arange(n) % classes]
         else:
-            given[name] = known[name][:n]
+            given[name] = known[name][:n] if name in known else torch.zeros(n, *module.function.inputs[name])
     return given
 
 
