@@ -57,7 +57,7 @@ def test_data_of_the_wrong_shape_are_refused(small, opened, tmp_path, monkeypatc
     import numpy as np
 
     monkeypatch.chdir(tmp_path)
-    np.save("other.npy", np.zeros((40, 5), np.float32))
+    np.save("other.npy", np.zeros((40, 5, 5), np.uint8))
     assert main(["explore", str(small.path), "other.npy"]) == 2
     assert "(1, 8, 8)" in capsys.readouterr().err
 
