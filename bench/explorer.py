@@ -31,7 +31,7 @@ def opened(browser: Any, path: Path) -> Any:
 
 def dragged(page: Any) -> None:
     """Drags once around the plane."""
-    box = page.locator("#plane").bounding_box()
+    box = page.locator("#plane-canvas").bounding_box()
     middle, radius = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2), 0.35 * box["width"]
     page.mouse.move(middle[0] + radius, middle[1])
     page.mouse.down()

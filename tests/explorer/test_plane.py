@@ -15,7 +15,7 @@ def settled(page):
     page.evaluate(f"async () => {{ await unveil.model.decode(unveil.sight.z(), 1); {frames} }}")
 
 
-def box(page, selector="#plane"):
+def box(page, selector="#plane-canvas"):
     page.locator(selector).scroll_into_view_if_needed()
     found = page.locator(selector).bounding_box()
     return lambda x, y: (found["x"] + x * found["width"], found["y"] + y * found["height"])
@@ -54,7 +54,7 @@ def test_what_is_shown_is_what_the_model_decodes_there(look, small_page):
 
 def test_arrows_move_the_point_and_say_so(look, small_page):
     page = look(small_page)
-    page.focus("#plane")
+    page.focus("#plane-canvas")
     x, y = page.evaluate(AT)
     for key in ("ArrowRight", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
@@ -105,7 +105,7 @@ def test_a_finger_drags_and_two_zoom(look, small_page):
 def test_the_mouse_over_an_example_shows_it(look, small_page):
     page = look(small_page)
     at = box(page)
-    side = page.evaluate("document.querySelector('#plane').clientWidth")
+    side = page.evaluate("document.querySelector('#plane-canvas').clientWidth")
     x, y = page.evaluate(f"unveil.sight.lens.pixel(unveil.project(unveil.points.mean, 2 * 5), {side})")
     page.mouse.move(*at(x / side, y / side))
     assert page.locator("#panel-plane .tip").is_visible()
@@ -164,13 +164,13 @@ def test_any_two_dimensions_span_the_plane(look, wide_page):
 
 def test_the_manifold_is_drawn_anew_as_one_zooms(look, small_page):
     page = look(small_page, "manifold")
-    image = "document.querySelector('#manifold canvas').toDataURL()"
+    image = "document.querySelector('#manifold-square canvas').toDataURL()"
     page.wait_for_timeout(400)
     before = page.evaluate(image)
     page.get_by_role("button", name="Zoom in").click()
     page.wait_for_timeout(400)
     assert page.evaluate(image) != before
-    page.focus("#manifold canvas")
+    page.focus("#manifold-square canvas")
     page.keyboard.press("0")
     page.wait_for_timeout(400)
     assert page.evaluate(image) == before

@@ -43,6 +43,47 @@ def test_a_gif_has_the_very_pixels(blank, levels, shape):
     assert (seen == frames).all()
 
 
+def codes_of(data):
+    """Strictly by the specification: the depth of an only frame's codes, and whether they end where their end is marked."""
+    table = 1 << (data[10] & 7) + 1
+    at = 13 + 3 * table + 19 + 8 + 10
+    depth, at, bits = data[at], at + 1, ""
+    while data[at]:
+        bits = "".join(f"{byte:08b}" for byte in reversed(data[at + 1 : at + 1 + data[at]])) + bits
+        at += 1 + data[at]
+    width, known, place, before = depth + 1, (1 << depth) + 2, len(bits), False
+    while True:
+        code = int(bits[place - width : place], 2)
+        place -= width
+        if code == (1 << depth) + 1:
+            return place < 8 and not bits[:place].strip("0")
+        if code == 1 << depth:
+            width, known, before = depth + 1, (1 << depth) + 2, False
+            continue
+        known += before and known < 4096
+        before = True
+        width += known == 1 << width and width < 12
+
+
+def test_a_gif_ends_where_it_says(blank):
+    """Whatever its length, so that every width of a code is the last one somewhere."""
+    script = """Array.from({ length: 320 }, (_, at) => {
+        const frame = Uint8ClampedArray.from({ length: 4 * (at + 1) }, (_, one) => ((one >> 2) * 89 * (at + 3)) % 4 * 80);
+        return [...exported.gif([frame], at + 1, 1, [100])];
+    })"""
+    assert all(map(codes_of, call(blank, "gif", script)))
+
+
+def test_strokes_on_an_empty_ground_are_told_from_photographs(blank):
+    script = "exported.handwritten({ image: given.image, pictures: { count: 2, x: () => given.x } })"
+    ink = [0.0] * 25
+    ink[12] = 255.0
+    image = {"ink": False, "shape": [1, 5, 5], "white": 255}
+    assert call(blank, "given", script, {"image": image, "x": ink})
+    assert not call(blank, "given", script, {"image": image, "x": [90.0] * 25})
+    assert not call(blank, "given", script, {"image": {**image, "shape": [3, 5, 5]}, "x": ink * 3})
+
+
 def test_a_gif_of_many_colours_has_near_ones(blank):
     x, y = np.meshgrid(np.arange(64), np.arange(48))
     frames = np.stack([np.stack([4 * x, 5 * y, np.full_like(x, 60 * at)], -1) for at in range(3)]).astype(np.uint8)

@@ -3,7 +3,7 @@
 import { h, latest } from "./dom.js";
 import { ellipse } from "./ellipse.js";
 import { Evidence } from "./evidence.js";
-import { fromPixels, fromStrokes } from "./given.js";
+import { fromPixels, fromStrokes, handwritten } from "./given.js";
 import { Little } from "./little.js";
 import { Neighbours } from "./neighbours.js";
 import { pen } from "./pen.js";
@@ -16,9 +16,10 @@ const SHOWN = 80; // draws that stand on the plane as dots
 class Draw {
   constructor(root, app) {
     Object.assign(this, { app, label: 0, file: null, now: null, asked: 0 });
+    this.image = { ...app.image, ink: handwritten(app) };
     this.evidence = new Evidence(app, () => this.changed());
     this.neighbours = new Neighbours(app);
-    this.canvas = h("canvas", { class: "pad", role: "application", "aria-label": "Drawing pad", "aria-describedby": "pad-how" });
+    this.canvas = h("canvas", { class: app.image.ink ? "pad" : "pad night", role: "application", "aria-label": "Drawing pad", "aria-describedby": "pad-how" });
     this.plane = h("canvas", { class: "little", role: "img", "aria-label": "Latent plane, empty" });
     this.zoomed = h("canvas", { class: "little", role: "img", "aria-label": "Close up of the latent plane around the drawing" });
     this.seen = h("canvas", { class: "pixels", role: "img", "aria-label": "What the model sees" });
@@ -92,7 +93,7 @@ class Draw {
       const pixels = await decoded(file);
       this.pen.set([]);
       this.file = pixels;
-      const { inverted } = fromPixels(pixels, this.app.image);
+      const { inverted } = fromPixels(pixels, this.image);
       this.invert.checked = inverted;
       this.note.textContent = `Showing ${file.name || "the pasted image"}.`;
       this.changed();
@@ -117,8 +118,8 @@ class Draw {
   }
 
   x() {
-    if (this.file) return fromPixels(this.file, this.app.image, this.invert.checked).x;
-    return this.pen.strokes.length ? fromStrokes(this.pen.strokes, this.app.image) : null;
+    if (this.file) return fromPixels(this.file, this.image, this.invert.checked).x;
+    return this.pen.strokes.length ? fromStrokes(this.pen.strokes, this.image) : null;
   }
 
   changed() {
@@ -161,7 +162,7 @@ class Draw {
     this.plane.setAttribute("aria-label", now ? `Latent plane: the drawing lies at ${this.app.project(now.mean).map((one) => one.toFixed(2)).join(", ")}` : "Latent plane, empty");
     const dots = this.app.points ? "The coloured dots are examples. " : "";
     this.legend.textContent = now
-      ? `${dots}The drawing lies at the ring; ${this.flat() ? "the ellipse holds 95 % of where the model thinks it may lie, and " : ""}the dark dots are draws from there.`
+      ? `${dots}The drawing lies at the ring; ${this.flat() ? "the ellipse holds 95 % of where the model thinks it may lie, and " : ""}the small dots are the draws that the estimate rests on.`
       : `${dots}Draw something to see where it lies among them.`;
     this.little.paint();
     this.closer.hidden = !now || !this.flat();

@@ -4,6 +4,18 @@ import { drawn, fitted, inverted, prepared, rim } from "./ink.js";
 import { uniform } from "./noise.js";
 import { planes } from "./picture.js";
 
+const LOOKED_AT = 50; // pictures by which a ground is known
+const EMPTY = 0.03; // what the rim of strokes on an empty ground has at most, on average
+
+/** Whether the data are strokes on an empty ground, so that what is drawn is cut out and centred as they were. */
+export function handwritten({ image, pictures }) {
+  if (image.ink || image.shape[0] !== 1 || !pictures) return image.ink;
+  const [, height, width] = image.shape, count = Math.min(LOOKED_AT, pictures.count);
+  let sum = 0;
+  for (let at = 0; at < count; at++) sum += rim({ width, height, values: pictures.x(at) }) / image.white;
+  return sum / count < EMPTY;
+}
+
 /** Strokes as x. */
 export function fromStrokes(strokes, image) {
   const { shape: [channels, height, width], ink } = image;

@@ -16,7 +16,7 @@ class ManifoldView {
       class: "layer", tabindex: "0", role: "application", "aria-roledescription": "grid of decoded images", "aria-describedby": "manifold-help",
       "aria-label": "Decoded images over the latent plane. Arrow keys move the plane.",
     });
-    this.square = h("div", { class: "square", id: "manifold" }, [this.canvas]);
+    this.square = h("div", { class: "square", id: "manifold-square" }, [this.canvas]);
     this.made = face(app, "The image under the pointer");
     this.where = h("output", { class: "where" });
     this.room = h("div", { class: "room" });

@@ -18,14 +18,14 @@ class PlaneView {
     Object.assign(this, { root, app, sight: app.sight, hidden: new Set(), shown: { points: true, density: true, prior: true }, ground: null });
     this.below = h("canvas", { class: "layer", "aria-hidden": "true" });
     this.above = h("canvas", {
-      class: "layer", tabindex: "0", role: "application", "aria-roledescription": "latent plane", id: "plane",
+      class: "layer", tabindex: "0", role: "application", "aria-roledescription": "latent plane", id: "plane-canvas",
       "aria-label": "Latent plane. Arrow keys move the point that is decoded.", "aria-describedby": "plane-help",
     });
     this.tip = h("figure", { class: "tip", hidden: true }, [h("canvas", { "aria-hidden": "true" }), h("figcaption")]);
     this.square = h("div", { class: "square" }, [this.below, this.above, this.tip]);
     this.made = face(app, "What the model makes of this point");
     this.near = app.pictures ? face(app, "The nearest example") : null;
-    this.where = h("output", { class: "where", for: "plane" });
+    this.where = h("output", { class: "where", for: "plane-canvas" });
     this.nearText = h("figcaption");
     root.append(h("div", { class: "board" }, [
       h("div", {}, [this.square, this.tools(), this.help()]),
@@ -41,6 +41,11 @@ class PlaneView {
       h("figure", { class: "near" }, [this.near && this.near.element, this.nearText]),
       why ? h("p", { class: "quiet wide" }, why) : null,
     ]);
+  }
+
+  /** Whether the points have a density: the spreads of a curved space are none along its directions. */
+  get dense() {
+    return this.app.points && this.app.latent.moves;
   }
 
   still() {
@@ -69,7 +74,7 @@ class PlaneView {
 
   layers() {
     const names = { points: "Examples", density: "Their density", prior: "Prior" };
-    const known = { points: this.app.points, density: this.app.points, prior: true };
+    const known = { points: this.app.points, density: this.dense, prior: true };
     const change = (name) => (on) => {
       this.shown[name] = on;
       this.paint();
@@ -204,7 +209,7 @@ class PlaneView {
 
   paint() {
     const context = this.fresh(this.below);
-    if (this.shown.density && this.app.points) this.paintDensity(context);
+    if (this.shown.density && this.dense) this.paintDensity(context);
     this.paintAxes(context);
     if (this.shown.points) this.paintPoints(context);
     if (this.shown.prior) this.paintPrior(context);
@@ -370,7 +375,7 @@ let view = null;
 export const plane = {
   id: "plane",
   title: "Plane",
-  about: "The model writes each image down as a few numbers; here every image is a point at its numbers, alike ones lie near each other, and wherever you drag, the model draws the image that belongs there.",
+  about: "The model writes each example down as a few numbers; here every example is a point at its numbers, alike ones lie near each other, and wherever you drag, the model makes what belongs there.",
   mount(root, app) {
     view = new PlaneView(root, app);
   },

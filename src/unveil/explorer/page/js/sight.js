@@ -13,8 +13,8 @@ export class Sight {
     Object.assign(this, { app, frame: plane, at: null, label: 0, listeners: [], kept: new Map() });
     this.lens = new Lens(landscape.box);
     this.held = Float32Array.from(center);
-    this.at = this.first();
     this.kept.set("principal", { frame: plane, box: landscape.box, contours: landscape.contours });
+    this.at = this.first();
   }
 
   /** Calls `act(what)` after a change: "frame", "at" or "held". */
@@ -26,10 +26,15 @@ export class Sight {
     this.listeners.forEach((act) => act(what));
   }
 
-  /** Where one stands at first: at an example, as between examples there may be nothing. */
+  /** Where one stands at first: at the example in the middle of its class, as between examples there may be nothing. */
   first() {
     const { points } = this.app;
-    return points ? projected(this.frame, points.mean, 0) : [0, 0];
+    if (!points) return [0, 0];
+    const { labels } = points, seen = this.seen.points, alike = [];
+    for (let place = 0; place < points.count; place++) if (labels && labels[place] === labels[0]) alike.push(place);
+    const middle = [0, 1].map((axis) => alike.reduce((sum, place) => sum + seen[2 * place + axis], 0) / alike.length);
+    const { place } = (alike.length && this.nearest(middle)) || { place: 0 };
+    return [seen[2 * place], seen[2 * place + 1]];
   }
 
   /** The z that is decoded. */

@@ -66,6 +66,6 @@ export class Tabs {
     const missing = view.missing ? view.missing(this.app) : "";
     if (missing) panel.body.append(h("p", { class: "missing" }, missing));
     else await view.mount(panel.body, this.app);
-    if (missing) delete view.show;
+    if (missing) view.show = view.hide = null;
   }
 }
