@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from unveil.data.reading import Plain
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, named, parted
 from unveil.data.tables.cells import Cells, shown
-from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, remarks
+from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, remarks, strangers
 from unveil.data.tables.parquet import read_parquet
 from unveil.data.tables.text import read_csv
 from unveil.errors import DataError, option, unknown
@@ -70,10 +70,12 @@ class Known:
     Attributes:
         columns: the ones to read, in this order.
         classes: names of the labels.
+        strangers: whether rows with a class that its column does not have are taken, as `Dataset.strange`.
     """
 
     columns: tuple[Field, ...]
     classes: tuple[str, ...]
+    strangers: bool = False
 
 
 def read(path: Path, drop: Sequence[str] = (), only: Sequence[str] | None = None) -> list[Cells]:
@@ -125,6 +127,7 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
         columns=tuple(found.fields),
         options=options,
         notes=(*found.notes, *_gaps(found)),
+        strange=found.strange,
     )
 
 
@@ -133,6 +136,7 @@ class _Found:
     fields: list[Field]
     values: list[np.ndarray]
     notes: list[str]
+    strange: dict[int, str] = field(default_factory=dict)
 
 
 def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _Found:
@@ -157,10 +161,15 @@ def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _F
 
 
 def _as_known(path: Path, table: Mapping[str, Cells], known: Known) -> _Found:
-    for field in known.columns:
-        if field.name not in table:
-            raise DataError(f"{path} has no column {field.name!r}, which the model reads; give a table that has it")
-    return _Found(list(known.columns), [coded(table[field.name], field) for field in known.columns], [])
+    found = _Found(list(known.columns), [], [])
+    for one in known.columns:
+        if one.name not in table:
+            raise DataError(f"{path} has no column {one.name!r}, which the model reads; give a table that has it")
+        cells, strange = strangers(table[one.name], one) if known.strangers else (table[one.name], {})
+        found.values.append(coded(cells, one))
+        for row, words in strange.items():
+            found.strange[row] = f"{found.strange[row]}; {words}" if row in found.strange else words
+    return found
 
 
 def _labels(cells: Cells | None, known: Known | None) -> tuple[tuple[str, ...], Tensor | None]:
@@ -201,11 +210,11 @@ def _gaps(found: _Found) -> Iterator[str]:
         yield f"{total:,} of {rows * len(counts):,} cells are missing and integrated out, by column: {listed}"
 
 
-def read_like(path: Path, facts: Mapping[str, Any]) -> Dataset:
-    """A table read as the one was that a manifest tells of."""
+def read_like(path: Path, facts: Mapping[str, Any], strangers: bool = False) -> Dataset:
+    """A table read as the one was that a manifest tells of; `strangers` as for `Known`."""
     columns = tuple(Field(one["name"], one["kind"], tuple(one["words"])) for one in facts.get("columns", ()))
     if not columns:
         raise DataError(f"the run was not trained on a table, so it cannot read {path}; give what it was trained on")
     classes, options = tuple(facts["class_names"]), facts["options"]
     how = How(label=options.get("label"), split=options.get("split"))
-    return replace(from_table(path, None, how, Known(columns, classes)), loadable=True)
+    return replace(from_table(path, None, how, Known(columns, classes, strangers)), loadable=True)
