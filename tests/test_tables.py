@@ -61,6 +61,10 @@ def test_kinds_are_what_the_numbers_suggest(tmp_path):
             year=(2000 + 5 * SOURCE.normal(size=n)).round().astype(int),
             year12=SOURCE.integers(1, 13, n),
             rating=SOURCE.integers(2, 6, n),
+            marks=SOURCE.integers(1, 7, n),
+            to13=SOURCE.integers(1, 14, n),
+            holes=SOURCE.choice([1, 2, 4, 5, 6], n),
+            from0=SOURCE.integers(0, 6, n),
             flag=SOURCE.integers(0, 2, n),
             salary=SOURCE.integers(20_000, 90_000, n),
             change=SOURCE.integers(-9, 9, n),
@@ -76,8 +80,12 @@ def test_kinds_are_what_the_numbers_suggest(tmp_path):
         "year": "ordinal:" + str(len(set(rows(data)[:, 1].tolist())))
         if len(set(rows(data)[:, 1].tolist())) <= 20
         else "real",
-        "year12": "count",
+        "year12": "ordinal:12",
         "rating": "ordinal:4",
+        "marks": "ordinal:6",
+        "to13": "count",
+        "holes": "count",
+        "from0": "count",
         "flag": "categorical:2",
         "salary": "real",
         "change": "real",
@@ -88,6 +96,11 @@ def test_kinds_are_what_the_numbers_suggest(tmp_path):
         f"column {name!r} is left out" for name in ("row", "name", "text", "empty")
     ]
     assert data.columns[-1].words == ("Oslo", "Rome", "Äcity")
+
+
+def test_marks_in_a_few_rows_tell_no_scale(tmp_path):
+    assert kinds(unveil.load(of(tmp_path, a=[1, 6, 3, 4, 5, 2] * 3, b=[0.5, 1.5] * 9)))["a"] == "count"
+    assert kinds(unveil.load(of(tmp_path, a=[1, 6, 3, 4, 5, 2] * 4, b=[0.5, 1.5] * 12)))["a"] == "ordinal:6"
 
 
 def test_every_kind_can_be_asked_for(tmp_path):

@@ -23,6 +23,8 @@ MOST_ASKED = 1_000
 """The same where a person says that they are classes."""
 FEW = 20
 """Rows, and different numbers, from which on they tell what a column is."""
+LEVELS = 12
+"""Whole numbers from 1 to at most this one, of which none is missing, are a scale: marks, stars, months."""
 LARGE = 10_000
 """A count that is larger than this is better a real number."""
 LARGEST = 2**24
@@ -44,8 +46,9 @@ class LeftOutError(Exception):
 def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
     """The column and its values (N,), NaN where nothing is known.
 
-    Words are classes, in sorted order. Whole numbers are classes where there are two of them, counts where they are small
-    and vary at least about as much as counts do, ordinal where there are few, and real else, as all other numbers.
+    Words are classes, in sorted order. Whole numbers are classes where there are two of them, ordinal where they are all
+    from 1 to a small one, as counts without a 0 seldom are, counts where they are small and vary at least about as much as
+    counts do, ordinal where there are few, and real else, as all other numbers.
 
     Raises:
         LeftOutError: it is constant, or names the rows.
@@ -71,6 +74,8 @@ def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
         raise LeftOutError("it numbers the rows")
     if different == 2:
         return as_field(cells, "categorical")
+    if len(seen) >= FEW and seen.min() == 1 and seen.max() == different <= LEVELS:
+        return as_field(cells, "ordinal")
     if seen.max() <= LARGE and seen.var() >= seen.mean() / 2:
         return as_field(cells, "count")
     return as_field(cells, "ordinal" if different <= FEW else "real")
