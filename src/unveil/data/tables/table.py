@@ -141,6 +141,7 @@ class _Found:
 
 def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _Found:
     found = _Found([], [], [])
+    wrong: list[tuple[str, DataError]] = []
     for cells in table:
         kind = kinds.get(cells.name)
         try:
@@ -150,8 +151,14 @@ def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _F
                 raise DataError(f"{path}: column {cells.name!r} cannot be {kind}: {error}; or --drop it") from None
             found.notes.append(f"column {cells.name!r} is left out: {error}")
             continue
+        except DataError as error:
+            wrong.append((cells.name, error))
+            continue
         found.fields.append(field)
         found.values.append(values)
+    if wrong:
+        others = ", ".join(repr(name) for name, _ in wrong[1:])
+        raise DataError(f"{wrong[0][1]}{f'; cells to correct are also in: {others}' if others else ''}")
     if not found.fields:
         raise DataError(
             f"{path} has no column to learn from: {'; '.join(found.notes) or 'all are labels, splits or dropped'}"
