@@ -7,7 +7,7 @@ import torch
 import unveil
 from unveil.data import Field, load_like
 from unveil.data.tables import by_name
-from unveil.errors import DataError
+from unveil.errors import DataError, at_terminal
 
 SOURCE = np.random.default_rng(0)
 
@@ -141,6 +141,20 @@ def test_labels_and_splits_come_from_their_columns(tmp_path):
     assert len(data.train) == 40
     assert kinds(data) == {"x": "real"}
     assert dict(data.options) == {"label": "y", "split": "part"}
+
+
+def test_a_column_that_says_nothing_but_splits_is_mentioned_until_it_is_one(tmp_path):
+    parts = ["train", "Train", "test", "val"] * 9
+    path = of(tmp_path, x=[i / 7 for i in range(36)], part=parts, kind=["test", "other"] * 18, same=["train"] * 36)
+    notes = [note for note in unveil.load(path).notes if "alone" in note]
+    assert notes == [
+        "column 'part' holds train, Train, test, val alone, and is a part of x to be learnt: where it says which rows "
+        "train, give split='part'; else drop='part' leaves it out"
+    ]
+    with at_terminal():
+        assert any("give --split part; else --drop part" in note for note in unveil.load(path).notes)
+    for options in ({"split": "part"}, {"drop": ["part"]}, {"label": "part"}):
+        assert not any("alone" in note for note in unveil.load(path, **options).notes)
 
 
 def facts_of(data):

@@ -112,6 +112,7 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
                 raise unknown(f"column of {path}", name, table, DataError)
     label, split = table.pop(how.label or "", None), table.pop(how.split or "", None)
     found = _guessed(path, list(table.values()), how.kinds()) if known is None else _as_known(path, table, known)
+    hints = [_may_split(cells) for cells in table.values() if known is None and split is None and _names_splits(cells)]
     values = torch.from_numpy(np.stack(found.values, 1).astype(np.float32))
     classes, labels = _labels(label, known)
     whole = Split("all", values, labels, torch.arange(len(values)), Plain("columns"))
@@ -126,7 +127,7 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
         classes=classes,
         columns=tuple(found.fields),
         options=options,
-        notes=(*found.notes, *_gaps(found)),
+        notes=(*found.notes, *hints, *_gaps(found)),
         strange=found.strange,
     )
 
@@ -205,6 +206,20 @@ def _splits(cells: Cells) -> list[str]:
         if word.lower() not in GIVEN:
             raise DataError(f"{cells.at(place)} is the split and holds {shown(word)}; write train, validation or test")
     return [GIVEN[cells.words[code].lower()] for code in cells.codes.tolist()]
+
+
+def _names_splits(cells: Cells) -> bool:
+    """Whether all that a column says is what splits are called."""
+    words = {cells.words[place].lower() for place in cells.known}
+    return len({GIVEN[word] for word in words if word in GIVEN}) > 1 and words <= set(GIVEN)
+
+
+def _may_split(cells: Cells) -> str:
+    words = ", ".join(cells.words[place] for place in cells.known)
+    return (
+        f"column {cells.name!r} holds {words} alone, and is a part of x to be learnt: where it says which rows train, give "
+        f"{option('split', cells.name)}; else {option('drop', cells.name)} leaves it out"
+    )
 
 
 def _gaps(found: _Found) -> Iterator[str]:
