@@ -157,6 +157,18 @@ def test_a_column_that_says_nothing_but_splits_is_mentioned_until_it_is_one(tmp_
         assert not any("alone" in note for note in unveil.load(path, **options).notes)
 
 
+def test_classes_that_held_out_rows_alone_have_are_classes_and_said(tmp_path):
+    part = ["train"] * 30 + ["test"] * 5 + ["validation"] * 5
+    city = ["a", "b"] * 15 + ["a", "c", "a", "b", ""] + ["a", "b", "d", "a", "b"]
+    path = of(tmp_path, x=[i / 7 for i in range(40)], city=city, part=part, w=["u", "v"] * 20)
+    data = unveil.load(path, split="part")
+    assert kinds(data)["city"] == "categorical:4"
+    assert data.notes[0] == ("column 'city' has classes that no training row has, of which the model learns nothing: c, d")
+    assert sum("no training row" in note for note in data.notes) == 1
+    again = load_like(path, facts_of(data))
+    assert not any("no training row" in note for note in again.notes)
+
+
 def facts_of(data):
     """What a manifest says of data."""
     columns = [{"name": field.name, "kind": field.kind, "words": list(field.words)} for field in data.columns]

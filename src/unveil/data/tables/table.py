@@ -117,6 +117,7 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
     classes, labels = _labels(label, known)
     whole = Split("all", values, labels, torch.arange(len(values)), Plain("columns"))
     train, validation, test = parted(whole, {} if split is None else named(_splits(split)))
+    unseen = [] if known is not None else list(_unseen(found.fields, whole, train))
     options = {name: value for name, value in (("label", how.label), ("split", how.split)) if value is not None}
     return Dataset(
         str(path),
@@ -127,7 +128,7 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
         classes=classes,
         columns=tuple(found.fields),
         options=options,
-        notes=(*found.notes, *hints, *_gaps(found)),
+        notes=(*found.notes, *hints, *unseen, *_gaps(found)),
         strange=found.strange,
     )
 
@@ -220,6 +221,17 @@ def _may_split(cells: Cells) -> str:
         f"column {cells.name!r} holds {words} alone, and is a part of x to be learnt: where it says which rows train, give "
         f"{option('split', cells.name)}; else {option('drop', cells.name)} leaves it out"
     )
+
+
+def _unseen(fields: Sequence[Field], whole: Split, train: Split) -> Iterator[str]:
+    """Classes that held-out rows alone have: kinds and classes are those of all rows."""
+    for place, one in enumerate(fields):
+        if not one.words:
+            continue
+        some = [set(split.values[:, place].nan_to_num(-1).unique().long().tolist()) for split in (whole, train)]
+        if unseen := [one.words[code] for code in sorted(some[0] - some[1]) if code >= 0]:
+            listed = ", ".join(unseen[:8]) + (", ..." if len(unseen) > 8 else "")
+            yield f"column {one.name!r} has classes that no training row has, of which the model learns nothing: {listed}"
 
 
 def _gaps(found: _Found) -> Iterator[str]:
