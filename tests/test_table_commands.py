@@ -95,9 +95,30 @@ def test_a_run_is_evaluated_and_scored_on_its_own_table_and_on_another(trained, 
     assert nats[1] > nats[0] + 100
     assert "rows have gaps: their nats are of fewer entries" in said(["score", "run", "other.csv", "--fpr", "0.2"], capsys)
     (trained / "other.csv").write_text("city,sex,income,age,kids\nParis,m,,60.5,2\nOslo,f,100,20,1\nOslo,f,100,20,1\n")
-    error = said(["score", "run", "other.csv"], capsys, 2)
+    error = said(["evaluate", "run", "other.csv"], capsys, 2)
     assert "line 2: column 'city' holds 'Paris', which is none of its classes (Oslo, Rome)" in error
     assert error.count("\n") == 1
+
+
+def test_rows_with_a_class_that_training_never_saw_are_anomalies_and_the_rest_is_scored(trained, capsys, monkeypatch):
+    monkeypatch.chdir(trained)
+    head, rest = "city,sex,income,age,kids\n", "Oslo,f,50000,50,1\nRome,,60000,60,2\nRome,m,61000,60.5,2\n"
+    (trained / "known.csv").write_text(f"{head}Oslo,f,50000,50,1\n{rest}")
+    (trained / "strange.csv").write_text(f"{head}Paris,q,50000,50,1\n{rest}")
+    for by in ("typicality", "likelihood"):
+        said(["score", "run", "known.csv", "--out", "known.scores.csv", "--fpr", "0.2", "--by", by], capsys)
+        out = said(["score", "run", "strange.csv", "--out", "s.csv", "--fpr", "0.2", "--by", by], capsys)
+        assert "1 row has a class that training never saw (unknown class 'Paris' in city; unknown class 'q' in sex)" in out
+        assert "1 of the 4 rows have gaps" in out
+        before, after = read(trained / "known.scores.csv"), read(trained / "s.csv")
+        notes = ["unknown class 'Paris' in city; unknown class 'q' in sex", "", "", ""]
+        assert [row.pop("note") for row in after] == notes
+        assert "note" not in before[0]
+        assert (after[0]["nats"], after[0]["score"], after[0]["flag"]) == ("inf", "inf", "True")
+        assert float(after[0]["p_value"]) == min(float(row["p_value"]) for row in after) < 0.2
+        assert after[1:] == before[1:]  # what the others get does not depend on it
+    (trained / "strange.csv").write_text(f"{head}Paris,m,50000,50,1\nParis,f,50000,50,1\nRome,z,1,1,1\n")
+    assert "3 of 3 (" in said(["score", "run", "strange.csv", "--fpr", "0.2"], capsys)
 
 
 def test_pictures_show_columns_of_data_and_of_samples(trained):

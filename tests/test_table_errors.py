@@ -9,7 +9,7 @@ import unveil
 from unveil.data.tables import SUFFIXES
 from unveil.data.tables.kinds import KINDS
 from unveil.data.tables.text import check_names
-from unveil.errors import DataError, UnveilError
+from unveil.errors import DataError, UnveilError, at_terminal
 from unveil.recipes import recipe
 
 GOOD = "a,b\n1.5,x\n2.5,y\n3.5,x\n4,y\n"
@@ -205,6 +205,19 @@ def test_parquet_columns_that_are_no_cells_are_refused_or_dropped(tmp_path, colu
         unveil.load(path)
     assert "\n" not in str(caught.value)
     assert [field.name for field in unveil.load(path, drop=["bad"]).columns] == ["a"]
+
+
+def test_all_columns_that_are_no_cells_are_named_at_once(tmp_path):
+    days = np.array(["2020-01-01", "2021-01-01", "2022-01-01"], "datetime64[ns]")
+    path = parquet(tmp_path, **{"a": [1.5, 2.5, 3.5], "born": days, "b": [1.5, 2.5, 3.5], "seen on": days})
+    with pytest.raises(DataError, match=r"column 'born' holds dates .*, column 'seen on' holds dates") as caught:
+        unveil.load(path)
+    assert "give drop=('born', 'seen on'), or write them as" in str(caught.value)
+    with at_terminal(), pytest.raises(DataError, match="give --drop born 'seen on', or"):
+        unveil.load(path)
+    text = "a,b,c,d\n1,1,1,x\n2,2,2,y\n1/2/20,x,3,x\n"
+    with pytest.raises(DataError, match=r"line 4: column 'a' holds '1/2/20' beside .*; cells to correct are also in: 'b'$"):
+        unveil.load(written(tmp_path, text))
 
 
 def test_damaged_parquet_files_are_said_to_be(tmp_path):

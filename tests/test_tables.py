@@ -7,7 +7,7 @@ import torch
 import unveil
 from unveil.data import Field, load_like
 from unveil.data.tables import by_name
-from unveil.errors import DataError
+from unveil.errors import DataError, at_terminal
 
 SOURCE = np.random.default_rng(0)
 
@@ -61,6 +61,10 @@ def test_kinds_are_what_the_numbers_suggest(tmp_path):
             year=(2000 + 5 * SOURCE.normal(size=n)).round().astype(int),
             year12=SOURCE.integers(1, 13, n),
             rating=SOURCE.integers(2, 6, n),
+            marks=SOURCE.integers(1, 7, n),
+            to13=SOURCE.integers(1, 14, n),
+            holes=SOURCE.choice([1, 2, 4, 5, 6], n),
+            from0=SOURCE.integers(0, 6, n),
             flag=SOURCE.integers(0, 2, n),
             salary=SOURCE.integers(20_000, 90_000, n),
             change=SOURCE.integers(-9, 9, n),
@@ -76,8 +80,12 @@ def test_kinds_are_what_the_numbers_suggest(tmp_path):
         "year": "ordinal:" + str(len(set(rows(data)[:, 1].tolist())))
         if len(set(rows(data)[:, 1].tolist())) <= 20
         else "real",
-        "year12": "count",
+        "year12": "ordinal:12",
         "rating": "ordinal:4",
+        "marks": "ordinal:6",
+        "to13": "count",
+        "holes": "count",
+        "from0": "count",
         "flag": "categorical:2",
         "salary": "real",
         "change": "real",
@@ -88,6 +96,11 @@ def test_kinds_are_what_the_numbers_suggest(tmp_path):
         f"column {name!r} is left out" for name in ("row", "name", "text", "empty")
     ]
     assert data.columns[-1].words == ("Oslo", "Rome", "Äcity")
+
+
+def test_marks_in_a_few_rows_tell_no_scale(tmp_path):
+    assert kinds(unveil.load(of(tmp_path, a=[1, 6, 3, 4, 5, 2] * 3, b=[0.5, 1.5] * 9)))["a"] == "count"
+    assert kinds(unveil.load(of(tmp_path, a=[1, 6, 3, 4, 5, 2] * 4, b=[0.5, 1.5] * 12)))["a"] == "ordinal:6"
 
 
 def test_every_kind_can_be_asked_for(tmp_path):
@@ -128,6 +141,32 @@ def test_labels_and_splits_come_from_their_columns(tmp_path):
     assert len(data.train) == 40
     assert kinds(data) == {"x": "real"}
     assert dict(data.options) == {"label": "y", "split": "part"}
+
+
+def test_a_column_that_says_nothing_but_splits_is_mentioned_until_it_is_one(tmp_path):
+    parts = ["train", "Train", "test", "val"] * 9
+    path = of(tmp_path, x=[i / 7 for i in range(36)], part=parts, kind=["test", "other"] * 18, same=["train"] * 36)
+    notes = [note for note in unveil.load(path).notes if "alone" in note]
+    assert notes == [
+        "column 'part' holds train, Train, test, val alone, and is a part of x to be learnt: where it says which rows "
+        "train, give split='part'; else drop='part' leaves it out"
+    ]
+    with at_terminal():
+        assert any("give --split part; else --drop part" in note for note in unveil.load(path).notes)
+    for options in ({"split": "part"}, {"drop": ["part"]}, {"label": "part"}):
+        assert not any("alone" in note for note in unveil.load(path, **options).notes)
+
+
+def test_classes_that_held_out_rows_alone_have_are_classes_and_said(tmp_path):
+    part = ["train"] * 30 + ["test"] * 5 + ["validation"] * 5
+    city = ["a", "b"] * 15 + ["a", "c", "a", "b", ""] + ["a", "b", "d", "a", "b"]
+    path = of(tmp_path, x=[i / 7 for i in range(40)], city=city, part=part, w=["u", "v"] * 20)
+    data = unveil.load(path, split="part")
+    assert kinds(data)["city"] == "categorical:4"
+    assert data.notes[0] == ("column 'city' has classes that no training row has, of which the model learns nothing: c, d")
+    assert sum("no training row" in note for note in data.notes) == 1
+    again = load_like(path, facts_of(data))
+    assert not any("no training row" in note for note in again.notes)
 
 
 def facts_of(data):

@@ -7,6 +7,7 @@ line and exit code 2.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -70,7 +71,7 @@ def option(name: str, value: Any = None) -> str:
     if not _at_terminal:
         return name if value is None else f"{name}={value!r}"
     parts = () if value is None else value if isinstance(value, (tuple, list)) else (value,)
-    return " ".join([f"--{name.replace('_', '-')}", *map(str, parts)])
+    return " ".join([f"--{name.replace('_', '-')}", *(shlex.quote(str(part)) for part in parts)])
 
 
 def near(given: str, known: Iterable[str]) -> str | None:

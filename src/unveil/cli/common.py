@@ -43,8 +43,13 @@ def command() -> str:
     return os.environ.get("UNVEIL_COMMAND", "unveil")
 
 
-def open_run(path: Path, data: str | None, data_dir: Path | None, *outs: Path | None) -> tuple[Run, Dataset]:
-    """A run, and the data that it is to look at: those it was trained on, unless others are named; `outs` are no input."""
+def open_run(
+    path: Path, data: str | None, data_dir: Path | None, *outs: Path | None, strangers: bool = False
+) -> tuple[Run, Dataset]:
+    """A run, and the data that it is to look at: those it was trained on, unless others are named.
+
+    `outs` are no input; `strangers` as for `load_like`.
+    """
     import unveil
     from unveil.data import load_like
     from unveil.preflight import check
@@ -53,7 +58,7 @@ def open_run(path: Path, data: str | None, data_dir: Path | None, *outs: Path | 
     facts = run.manifest["data"]
     for out in outs:
         apart(out, data, *trained_on(run))
-    found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir)
+    found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir, strangers)
     shape = tuple(facts["shape"])
     if found.space.shape != shape:
         raise DataError(f"the run reads x of shape {shape}, and {found.name} has {found.space.shape}; match the two")

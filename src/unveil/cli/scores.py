@@ -30,7 +30,7 @@ def score(arguments: list[str]) -> int:
     from unveil.evaluation.anomaly.scoring import score as scored
 
     ending(given.out, (".csv", ".parquet"))
-    run, data = open_run(given.run, given.data, given.data_dir, given.out, given.maps)
+    run, data = open_run(given.run, given.data, given.data_dir, given.out, given.maps, strangers=True)
     own = run.load_data(given.data_dir)
     name = given.split or ("test" if given.data is None else ALL)
     split = data.split(name)
@@ -49,12 +49,14 @@ def score(arguments: list[str]) -> int:
         samples=given.samples,
         seed=given.seed,
         data=data.name,
+        strange=data.strange,
     )
     lines("", found.table(), found.advice())
     # a row has its number from its own source, of which MNIST has one for training and one for test images
     origins = np.array(data.origins() if name == ALL else [name] * len(split))
     named = {} if split.files is None else {"file": np.array(split.files, dtype=object)}
-    columns = {"split": origins, **named, **found.columns()}
+    noted = {"note": np.array([data.strange.get(row, "") for row in split.rows.tolist()], dtype=object)}
+    columns = {"split": origins, **named, **found.columns(), **(noted if data.strange else {})}
     save_table(given.out, {name: column.tolist() for name, column in columns.items()})
     print(f"{len(split):,} rows in {given.out}: {', '.join(columns)}")
     if given.maps is not None:

@@ -196,6 +196,7 @@ class Dataset:
         options: what to give `unveil.load` beside the name, so that other data are read in the same way.
         notes: what a person should know of how they were read.
         bad: what was left out, each with the reason.
+        strange: of a table, the rows with a class that its columns do not have, each in words; a gap stands in its place.
     """
 
     name: str
@@ -212,6 +213,7 @@ class Dataset:
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     bad: tuple[tuple[str, str], ...] = ()
+    strange: Mapping[int, str] = field(default_factory=dict)
     splits: tuple[str, ...] = field(default=("train", "validation", "test"), init=False, repr=False)
 
     def split(self, name: str) -> Split:

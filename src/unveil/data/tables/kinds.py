@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 import numpy as np
@@ -22,6 +23,8 @@ MOST_ASKED = 1_000
 """The same where a person says that they are classes."""
 FEW = 20
 """Rows, and different numbers, from which on they tell what a column is."""
+LEVELS = 12
+"""Whole numbers from 1 to at most this one, of which none is missing, are a scale: marks, stars, months."""
 LARGE = 10_000
 """A count that is larger than this is better a real number."""
 LARGEST = 2**24
@@ -43,8 +46,9 @@ class LeftOutError(Exception):
 def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
     """The column and its values (N,), NaN where nothing is known.
 
-    Words are classes, in sorted order. Whole numbers are classes where there are two of them, counts where they are small
-    and vary at least about as much as counts do, ordinal where there are few, and real else, as all other numbers.
+    Words are classes, in sorted order. Whole numbers are classes where there are two of them, ordinal where they are all
+    from 1 to a small one, as counts without a 0 seldom are, counts where they are small and vary at least about as much as
+    counts do, ordinal where there are few, and real else, as all other numbers.
 
     Raises:
         LeftOutError: it is constant, or names the rows.
@@ -70,6 +74,8 @@ def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
         raise LeftOutError("it numbers the rows")
     if different == 2:
         return as_field(cells, "categorical")
+    if len(seen) >= FEW and seen.min() == 1 and seen.max() == different <= LEVELS:
+        return as_field(cells, "ordinal")
     if seen.max() <= LARGE and seen.var() >= seen.mean() / 2:
         return as_field(cells, "count")
     return as_field(cells, "ordinal" if different <= FEW else "real")
@@ -157,13 +163,11 @@ def coded(cells: Cells, field: Field) -> np.ndarray:
 
 
 def _numbered(cells: Cells, field: Field) -> np.ndarray:
-    number = {word: float(place) for place, word in enumerate(field.words)}
-    # a program that writes 1 as 1.0 means the same class
-    alike = {_meant(word): place for word, place in number.items()}
+    number = _numbers(field)
     found = np.full(len(cells.words), np.nan)
     for place in cells.known:
         word = cells.words[place]
-        code = number.get(word, alike.get(_meant(word)))
+        code = number.get(word, number.get(_meant(word)))
         if code is None:
             listed = ", ".join(field.words[:8]) + (", ..." if len(field.words) > 8 else "")
             raise DataError(
@@ -172,6 +176,30 @@ def _numbered(cells: Cells, field: Field) -> np.ndarray:
             )
         found[place] = code
     return found[cells.codes]
+
+
+def _numbers(field: Field) -> dict[Decimal | str, float]:
+    """The number of each class, by its word and by what that means: a program that writes 1 as 1.0 means the same class."""
+    plain: dict[Decimal | str, float] = {word: float(place) for place, word in enumerate(field.words)}
+    return {_meant(word): float(place) for place, word in enumerate(field.words)} | plain
+
+
+def strangers(cells: Cells, field: Field) -> tuple[Cells, dict[int, str]]:
+    """A column with gaps in place of classes that it does not have, and in which rows these stand, each in words.
+
+    A class that no row of the first table had has no probability under a model of that: such a row is no example of it.
+    """
+    number = _numbers(field)
+    if column(field.kind).kind not in CLASSED:
+        return cells, {}
+    strange = {
+        place: f"unknown class {shown(word)} in {field.name}"
+        for place, word in ((place, cells.words[place]) for place in cells.known)
+        if word not in number and _meant(word) not in number
+    }
+    rows = np.flatnonzero(np.isin(cells.codes, list(strange)))
+    words = ["" if place in strange else word for place, word in enumerate(cells.words)]
+    return replace(cells, words=words), {int(row): strange[int(cells.codes[row])] for row in rows}
 
 
 def _check_precision(values: np.ndarray) -> None:

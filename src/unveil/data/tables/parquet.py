@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from unveil.data.tables.cells import Cells
 from unveil.data.tables.text import check_names
-from unveil.errors import DataError
+from unveil.errors import DataError, option
 from unveil.hardware import exceeds, gigabytes
 
 if TYPE_CHECKING:
@@ -39,12 +39,7 @@ def read_parquet(path: Path, skip: Collection[str] = (), only: Collection[str] |
         raise DataError(f"{path} is no Parquet file, or a damaged one; write it anew, or save it as CSV") from None
     names = check_names(path, list(schema.names), skip)
     wanted = [name for name in names if name not in skip and (only is None or name in only)]
-    for name in wanted:
-        if (what := _refused(pyarrow, schema.field(name).type)) is not None:
-            way = f"give --drop {name}, or write it as numbers or words"
-            if _images(pyarrow, schema.field(name).type):
-                way = f"if these are images, give the folder that it lies in, {path.parent}; else --drop {name}"
-            raise DataError(f"{path}: column {name!r} holds {what}; {way}")
+    _check_types(path, pyarrow, {name: schema.field(name).type for name in wanted})
     try:
         text = [name for name in wanted if not _fixed(pyarrow, schema.field(name).type)]
         if exceeds(needed := _needed(path, len(wanted)), ROOM):
@@ -60,6 +55,22 @@ def read_parquet(path: Path, skip: Collection[str] = (), only: Collection[str] |
     if wanted and not len(columns[0]):
         raise DataError(f"{path} has no rows; give at least one")
     return columns
+
+
+def _check_types(path: Path, pyarrow: Any, kinds: Mapping[str, pyarrow.DataType]) -> None:
+    """See that all columns have types that are cells of a table; an error names all that have not.
+
+    Raises:
+        DataError: some have not.
+    """
+    refused = {name: what for name, kind in kinds.items() if (what := _refused(pyarrow, kind)) is not None}
+    if not refused:
+        return
+    said = ", ".join(f"column {name!r} holds {what}" for name, what in refused.items())
+    way = f"give {option('drop', tuple(refused))}, or write {'it' if len(refused) == 1 else 'them'} as numbers or words"
+    if any(_images(pyarrow, kinds[name]) for name in refused):
+        way = f"if these are images, give the folder that it lies in, {path.parent}; else {option('drop', tuple(refused))}"
+    raise DataError(f"{path}: {said}; {way}")
 
 
 def _images(pyarrow: Any, kind: pyarrow.DataType) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from unveil.data.reading import Plain
 from unveil.data.space import Measure, Space
 from unveil.data.splitting import GIVEN, named, parted
 from unveil.data.tables.cells import Cells, shown
-from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, remarks
+from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, remarks, strangers
 from unveil.data.tables.parquet import read_parquet
 from unveil.data.tables.text import read_csv
 from unveil.errors import DataError, option, unknown
@@ -70,10 +70,12 @@ class Known:
     Attributes:
         columns: the ones to read, in this order.
         classes: names of the labels.
+        strangers: whether rows with a class that its column does not have are taken, as `Dataset.strange`.
     """
 
     columns: tuple[Field, ...]
     classes: tuple[str, ...]
+    strangers: bool = False
 
 
 def read(path: Path, drop: Sequence[str] = (), only: Sequence[str] | None = None) -> list[Cells]:
@@ -110,10 +112,12 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
                 raise unknown(f"column of {path}", name, table, DataError)
     label, split = table.pop(how.label or "", None), table.pop(how.split or "", None)
     found = _guessed(path, list(table.values()), how.kinds()) if known is None else _as_known(path, table, known)
+    hints = [_may_split(cells) for cells in table.values() if known is None and split is None and _names_splits(cells)]
     values = torch.from_numpy(np.stack(found.values, 1).astype(np.float32))
     classes, labels = _labels(label, known)
     whole = Split("all", values, labels, torch.arange(len(values)), Plain("columns"))
     train, validation, test = parted(whole, {} if split is None else named(_splits(split)))
+    unseen = [] if known is not None else list(_unseen(found.fields, whole, train))
     options = {name: value for name, value in (("label", how.label), ("split", how.split)) if value is not None}
     return Dataset(
         str(path),
@@ -124,7 +128,8 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
         classes=classes,
         columns=tuple(found.fields),
         options=options,
-        notes=(*found.notes, *_gaps(found)),
+        notes=(*found.notes, *hints, *unseen, *_gaps(found)),
+        strange=found.strange,
     )
 
 
@@ -133,10 +138,12 @@ class _Found:
     fields: list[Field]
     values: list[np.ndarray]
     notes: list[str]
+    strange: dict[int, str] = field(default_factory=dict)
 
 
 def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _Found:
     found = _Found([], [], [])
+    wrong: list[tuple[str, DataError]] = []
     for cells in table:
         kind = kinds.get(cells.name)
         try:
@@ -146,8 +153,14 @@ def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _F
                 raise DataError(f"{path}: column {cells.name!r} cannot be {kind}: {error}; or --drop it") from None
             found.notes.append(f"column {cells.name!r} is left out: {error}")
             continue
+        except DataError as error:
+            wrong.append((cells.name, error))
+            continue
         found.fields.append(field)
         found.values.append(values)
+    if wrong:
+        others = ", ".join(repr(name) for name, _ in wrong[1:])
+        raise DataError(f"{wrong[0][1]}{f'; cells to correct are also in: {others}' if others else ''}")
     if not found.fields:
         raise DataError(
             f"{path} has no column to learn from: {'; '.join(found.notes) or 'all are labels, splits or dropped'}"
@@ -157,10 +170,15 @@ def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _F
 
 
 def _as_known(path: Path, table: Mapping[str, Cells], known: Known) -> _Found:
-    for field in known.columns:
-        if field.name not in table:
-            raise DataError(f"{path} has no column {field.name!r}, which the model reads; give a table that has it")
-    return _Found(list(known.columns), [coded(table[field.name], field) for field in known.columns], [])
+    found = _Found(list(known.columns), [], [])
+    for one in known.columns:
+        if one.name not in table:
+            raise DataError(f"{path} has no column {one.name!r}, which the model reads; give a table that has it")
+        cells, strange = strangers(table[one.name], one) if known.strangers else (table[one.name], {})
+        found.values.append(coded(cells, one))
+        for row, words in strange.items():
+            found.strange[row] = f"{found.strange[row]}; {words}" if row in found.strange else words
+    return found
 
 
 def _labels(cells: Cells | None, known: Known | None) -> tuple[tuple[str, ...], Tensor | None]:
@@ -191,6 +209,31 @@ def _splits(cells: Cells) -> list[str]:
     return [GIVEN[cells.words[code].lower()] for code in cells.codes.tolist()]
 
 
+def _names_splits(cells: Cells) -> bool:
+    """Whether all that a column says is what splits are called."""
+    words = {cells.words[place].lower() for place in cells.known}
+    return len({GIVEN[word] for word in words if word in GIVEN}) > 1 and words <= set(GIVEN)
+
+
+def _may_split(cells: Cells) -> str:
+    words = ", ".join(cells.words[place] for place in cells.known)
+    return (
+        f"column {cells.name!r} holds {words} alone, and is a part of x to be learnt: where it says which rows train, give "
+        f"{option('split', cells.name)}; else {option('drop', cells.name)} leaves it out"
+    )
+
+
+def _unseen(fields: Sequence[Field], whole: Split, train: Split) -> Iterator[str]:
+    """Classes that held-out rows alone have: kinds and classes are those of all rows."""
+    for place, one in enumerate(fields):
+        if not one.words:
+            continue
+        some = [set(split.values[:, place].nan_to_num(-1).unique().long().tolist()) for split in (whole, train)]
+        if unseen := [one.words[code] for code in sorted(some[0] - some[1]) if code >= 0]:
+            listed = ", ".join(unseen[:8]) + (", ..." if len(unseen) > 8 else "")
+            yield f"column {one.name!r} has classes that no training row has, of which the model learns nothing: {listed}"
+
+
 def _gaps(found: _Found) -> Iterator[str]:
     """How many cells are missing, and where."""
     counts = {field.name: int(np.isnan(values).sum()) for field, values in zip(found.fields, found.values, strict=True)}
@@ -201,11 +244,11 @@ def _gaps(found: _Found) -> Iterator[str]:
         yield f"{total:,} of {rows * len(counts):,} cells are missing and integrated out, by column: {listed}"
 
 
-def read_like(path: Path, facts: Mapping[str, Any]) -> Dataset:
-    """A table read as the one was that a manifest tells of."""
+def read_like(path: Path, facts: Mapping[str, Any], strangers: bool = False) -> Dataset:
+    """A table read as the one was that a manifest tells of; `strangers` as for `Known`."""
     columns = tuple(Field(one["name"], one["kind"], tuple(one["words"])) for one in facts.get("columns", ()))
     if not columns:
         raise DataError(f"the run was not trained on a table, so it cannot read {path}; give what it was trained on")
     classes, options = tuple(facts["class_names"]), facts["options"]
     how = How(label=options.get("label"), split=options.get("split"))
-    return replace(from_table(path, None, how, Known(columns, classes)), loadable=True)
+    return replace(from_table(path, None, how, Known(columns, classes, strangers)), loadable=True)

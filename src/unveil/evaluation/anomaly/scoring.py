@@ -12,10 +12,13 @@ Source: Nalisnick et al. 2019, Do Deep Generative Models Know What They Don't Kn
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from unveil.data import Split
@@ -46,7 +49,7 @@ class Scores:
         quantity: what the nats are.
         centre: nats that are typical, where the score looks at them.
         calibration: the threshold, and how sure it is.
-        typical: mean nats of all held-out examples, and `mean` those of the scored ones.
+        typical: mean nats of all held-out examples, and `mean` those of the scored ones that are not infinite.
         data: name of the data, `split` which of its splits, and `fingerprint` SHA-256 over its values and labels.
         held_out: name of the split that the threshold comes from, and `held_fingerprint`.
         overlap: which of the scored examples the model was trained on, and which the threshold comes from.
@@ -54,6 +57,8 @@ class Scores:
         samples: K, draws of z for each example.
         seed: of binarisation, noise, and which held-out examples say what is typical.
         gapped: how many of the scored examples have gaps.
+        strange: how many have a class that training never saw, and so no density: their nats are infinite.
+        example: what one of those has, in words.
     """
 
     row: Tensor
@@ -78,6 +83,8 @@ class Scores:
     samples: int
     seed: int
     gapped: int = 0
+    strange: int = 0
+    example: str = ""
 
     def columns(self) -> dict[str, np.ndarray]:
         """A row for each example, in their order, as a writer of CSV or Parquet takes it: name to (N,)."""
@@ -119,12 +126,18 @@ class Scores:
     def advice(self) -> list[str]:
         """What the flags mean, and what to be careful about."""
         said, n, one = [], len(self.flag), self.calibration
+        if self.strange:
+            rows = "row has a class" if self.strange == 1 else "rows have classes"
+            said.append(
+                f"{self.strange:,} {rows} that training never saw ({self.example}): probability 0 under the model, score "
+                "inf, flagged whatever the threshold"
+            )
         if one.chance(self.flagged, n) < SURE:
             said.append(
                 f"{self.flagged:,} flags are more than the {one.rate * n:,.1f} that chance gives: the {self.split} split "
                 "holds anomalies, or is on the whole unlike the held-out data"
             )
-        elif self.flagged:
+        elif self.flagged > self.strange:
             said.append(f"as many flags as these come by chance alone; look at the smallest of the {n:,} p-values first")
         if self.centre is not None and (probable := int((self.flag & (self.nats < self.centre)).sum())):
             said.append(f"{probable:,} of the flagged are more probable than the data are: simpler, not stranger")
@@ -163,6 +176,7 @@ def score(
     samples: int = 100,
     seed: int = 0,
     data: str = "",
+    strange: Mapping[int, str] | None = None,
 ) -> Scores:
     """Score every example of a split against held-out data, and flag those above a calibrated threshold.
 
@@ -181,6 +195,8 @@ def score(
         samples: K, draws of z for each example.
         seed: of everything random.
         data: the data's name, for the record.
+        strange: rows of the source that have a class which training never saw, each in words (`Dataset.strange`): their
+            nats are infinite.
 
     Raises:
         SettingError: no such statistic, a rate that the held-out data are too few for, or x that the statistic is not for.
@@ -208,7 +224,9 @@ def score(
     new = measure(model, split, samples=samples, seed=seed, purpose="scored")
     if bad := int(new.nats.isnan().sum()):
         raise SettingError(f"{bad} of {len(split):,} examples have nats that are no numbers; the model is broken for them")
-    scores = fitted.of(new)
+    known = torch.tensor([row not in (strange or {}) for row in split.rows.tolist()])
+    new = replace(new, nats=new.nats.masked_fill(~known, inf))
+    scores, rest = fitted.of(new), split if bool(known.all()) else split.subset(known.nonzero().flatten())
     return Scores(
         row=split.rows,
         nats=new.nats,
@@ -221,15 +239,17 @@ def score(
         centre=fitted.centre,
         calibration=calibration,
         typical=Figure.over(held.nats),
-        mean=Figure.over(new.nats),
+        mean=Figure.over(new.nats[known]),
         data=data,
         split=split.name,
         fingerprint=split.digest().hex(),
         held_out=held_out.name,
         held_fingerprint=held_out.digest().hex(),
-        overlap=Overlap.of(split, held_out, trained),
+        overlap=Overlap.of(rest, held_out, trained),
         measure=split.reading.measure,
         samples=samples,
         seed=seed,
-        gapped=int(split.values[:].flatten(1).isnan().any(1).sum()) if split.gaps else 0,
+        gapped=int(rest.values[:].flatten(1).isnan().any(1).sum()) if rest.gaps else 0,
+        strange=len(split) - len(rest),
+        example=next((words for row in split.rows.tolist() if (words := (strange or {}).get(row))), ""),
     )
