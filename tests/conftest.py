@@ -1,6 +1,7 @@
 """Data that many tests share, and a seed."""
 
 import os
+from collections import Counter
 
 # the models here are tiny: a second thread has nothing to do, and where the machine is shared it makes the first one wait
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,3 +46,10 @@ def seeded() -> None:
 
 def pytest_addoption(parser):
     parser.addoption("--write", action="store_true", help="write what the torture found into docs/reliability.md")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what was skipped and why, loudly: a machine that may not mount, say, has tested less than another."""
+    why = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in why.items():
+        terminalreporter.write_line(f"SKIPPED: {count} test{'s' * (count > 1)}, because: {reason}", red=True, bold=True)

@@ -242,7 +242,7 @@ def test_mixed_sizes_colours_and_given_splits(tmp_path):
         unveil.load(tmp_path, measure="real")
     with pytest.raises(DataError, match="channels"):
         unveil.load(tmp_path, channels=2)
-    with pytest.raises(DataError, match="did you mean 'size'"):
+    with pytest.raises(DataError, match="did you mean size"):
         unveil.load(tmp_path, sizes=(3, 3))
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="holds no images"):

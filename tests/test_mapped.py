@@ -165,7 +165,7 @@ def test_all_rows_at_once_are_refused_where_memory_has_no_room(pair, monkeypatch
         (np.zeros((0, 3)), "no .npy|shape"),
         (np.zeros((5, 3), np.int64), "has type int64; give bytes"),
         (np.array([[0.0, np.nan], [1, 2]]), "1 of 2 rows with entries that are not finite"),
-        (np.array([[0.0, 1e300], [1, 2]]), "1 of 2 rows with entries that are not finite"),
+        (np.array([[0.0, 1e300], [1, 2]]), r"holds 1e\+300, and single precision ends at 3.4e38"),
         (np.array([[None, 1]], dtype=object), "it holds objects"),
     ],
 )
@@ -173,6 +173,40 @@ def test_what_cannot_be_read_is_refused_in_place_too(tmp_path, array, said):
     np.save(tmp_path / "x.npy", array, allow_pickle=True)
     with pytest.raises(DataError, match=said):
         unveil.load(tmp_path / "x.npy", mapped=True)
+
+
+STAMPS = 1_700_000_000 + np.arange(300).reshape(150, 2) % 5
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "said"),
+    [
+        (STAMPS.astype(np.float64), {}, "entry 0, around 1.7e.09 and 1.4 apart, are hardly told apart"),
+        (STAMPS.astype(">f8"), {}, "entry 0, around 1.7e.09 and 1.4 apart, are hardly told apart"),
+        (np.where(np.arange(2), STAMPS, STAMPS % 5).astype(np.float64), {}, "numbers of entry 1, "),
+        (1.7e9 + np.arange(140)[:, None] // 7 % 5, {}, "hardly told apart"),  # alike where they are read together
+        (np.where(STAMPS % 5 == 0, 2**24 + 1, STAMPS % 5), {"measure": "count"}, "no counts; give whole ones from 0 to"),
+        (np.where(STAMPS % 5 == 0, -1, STAMPS % 5), {"measure": "count"}, "no counts"),
+    ],
+)
+def test_numbers_that_single_precision_would_merge_are_refused_in_place_as_in_memory(
+    tmp_path, monkeypatch, array, options, said
+):
+    monkeypatch.setattr(store, "CHUNK", 7)
+    np.save(tmp_path / "x.npy", array)
+    messages = []
+    for more in ({}, {"mapped": True}):
+        with pytest.raises(DataError, match=said) as refused:
+            unveil.load(tmp_path / "x.npy", **more, **options)
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+
+
+def test_how_far_numbers_are_apart_is_told_by_all_rows_and_not_by_those_read_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "CHUNK", 7)
+    rows = np.arange(140)[:, None]
+    here, there = both(tmp_path, 1.7e9 + 1e6 * (rows // 7) + rows % 7)
+    assert torch.equal(there.whole().values[:], here.whole().values)
 
 
 def test_a_file_that_was_cut_off_and_one_of_another_kind_are_refused(tmp_path):

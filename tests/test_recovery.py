@@ -14,7 +14,7 @@ from unveil.launch import _Journal
 from unveil.objectives import Distortion, Rate
 from unveil.recipes import recipe
 from unveil.store import RunFolder
-from unveil.training import Training
+from unveil.training import Training, recovery
 from unveil.training.loop import Trainer, fit
 from unveil.training.recovery import MOST
 
@@ -268,6 +268,15 @@ def test_a_run_that_went_back_is_never_resumed_from_what_is_not_any_more(tmp_pat
     assert done
     assert trainer.state.went_back == [16]
     assert len(set(ended)) == len(ended)  # it got somewhere each time
+
+
+def test_every_step_of_an_epoch_that_is_left_out_gets_an_event_as_far_as_events_go(monkeypatch):
+    monkeypatch.setattr(recovery, "RECORDED", 3)
+    trainer, diary = spoilt({1, 3, 11, 12, 14, 15}, 0.0)
+    assert trainer.feed.steps_per_epoch == 10
+    assert trainer.go(Never())
+    assert [(event["step"], event["epoch"]) for event in diary.events] == [(1, 1), (3, 1), (11, 2), (12, 2), (14, 2)]
+    assert [record["skipped"] for record in diary.records] == [2, 4, 0, 0]
 
 
 class Noisy(Rate):

@@ -119,6 +119,20 @@ def test_each_rank_has_its_file_and_no_more_than_its_slice(trained):
                 assert all(torch.equal(one[name].nan_to_num(), tensor.nan_to_num()) for one in read), name
 
 
+def test_no_more_files_are_read_than_hold_the_slice_and_the_rest_of_the_state(trained, tmp_path):
+    step = RunFolder(trained / "cut").checkpoints()[-1]
+    place = tmp_path / "place"
+    shutil.copytree(trained / "cut" / "checkpoints" / str(step), place)
+    first, second = files.read_signed(place / pieces.INDEX)["ends"]
+    whole, _ = pieces.read(place, None, None)
+    (place / pieces.name_of(1, 2)).unlink()
+    for mine in (slice(0, first), slice(3, 7)):
+        found, _ = pieces.read(place, None, mine)
+        assert torch.equal(found["weights/values"], whole["weights/values"][mine])
+    with pytest.raises(RunError):
+        pieces.read(place, None, slice(first, second))
+
+
 def test_an_unfinished_run_opens_with_the_weights_in_all_its_pieces(trained, tmp_path, caplog):
     shutil.copytree(trained / "cut", tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from unveil.data import from_arrays
+from unveil.data.single import Looked
 from unveil.errors import DataError
 
 STAMPS = 1_700_000_000 + np.arange(60).reshape(30, 2) % 5
@@ -45,6 +46,20 @@ def test_what_single_precision_would_change_is_refused(values, more, said):
 )
 def test_what_it_holds_is_taken(values):
     assert len(from_arrays(values).whole()) == 30
+
+
+@pytest.mark.parametrize("values", [STAMPS[::-1], STAMPS[::-1] * 10**9, -STAMPS, STAMPS * 1e3, STAMPS + 0.25])
+def test_rows_that_come_some_at_a_time_are_told_of_alike(values):
+    """The first of them are not the least: differences of whole numbers have either sign."""
+    messages = []
+    for step in (30, 7, 1):
+        looked = Looked("x")
+        for first in range(0, 30, step):
+            looked.at(values[first : first + step])
+        with pytest.raises(DataError, match="hardly told apart") as refused:
+            looked.settle()
+        messages.append(str(refused.value))
+    assert len(set(messages)) == 1
 
 
 def test_what_is_masked_in_a_column_is_not_known():

@@ -15,7 +15,7 @@ import unveil
 from unveil import hardware
 from unveil.errors import RunError
 from unveil.store import files, lock
-from unveil.training.stop import Stop
+from unveil.training.stop import WISHES, Stop
 
 
 @pytest.fixture
@@ -70,6 +70,13 @@ def test_a_lock_on_windows_refuses_a_second_owner(windows, tmp_path):
         pass
 
 
+def test_the_byte_that_is_locked_is_none_that_anybody_reads(windows, tmp_path):
+    """Windows refuses to read a locked byte, and who is refused reads whose lock it is."""
+    with lock.held(tmp_path / "lock"):
+        (where,) = (place for _, place in windows)
+        assert where > (tmp_path / "lock").stat().st_size > 0
+
+
 def test_a_file_that_a_scanner_holds_for_a_moment_is_replaced_a_moment_later(windows, tmp_path, monkeypatch):
     tries, replace = [], type(tmp_path).replace
 
@@ -110,6 +117,8 @@ def test_memory_is_told_where_there_is_no_proc(monkeypatch, tmp_path):
     kernel = SimpleNamespace(GlobalMemoryStatusEx=status)
     monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
     assert hardware._windows() == 5 * 2**30
+    monkeypatch.setattr(hardware, "os", SimpleNamespace(name="nt"))  # which has no sysconf either
+    assert hardware.free_memory() == 5 * 2**30
 
 
 def test_a_stop_outside_the_main_thread_leaves_signals_alone():
@@ -125,3 +134,39 @@ def test_a_stop_outside_the_main_thread_leaves_signals_alone():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+@pytest.fixture
+def own_signals():
+    """Signals that are heard here, and come back whatever a test does."""
+    before = {wish: signal.getsignal(wish) for wish in WISHES}
+    heard = []
+    for wish in WISHES:
+        signal.signal(wish, lambda number, frame: heard.append(number))
+    yield heard
+    for wish, handler in before.items():
+        signal.signal(wish, handler)
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_signals_are_given_back_when_training_is_over(own_signals, wish):
+    with Stop() as stop:
+        signal.raise_signal(wish)
+        assert (stop.wanted, stop.by) == (True, wish.name)
+    assert own_signals == []
+    signal.raise_signal(wish)
+    assert own_signals == [wish]
+    with pytest.raises(RuntimeError), Stop():
+        raise RuntimeError
+    signal.raise_signal(wish)
+    assert own_signals == [wish, wish]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_second_signal_ends_at_once(own_signals, several):
+    with Stop(several) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.wanted is not several
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert own_signals == []

@@ -42,7 +42,7 @@ def disk(tmp_path, whole):
         return subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", place], capture_output=True)
 
     if sys.platform != "linux" or mount(f"size={int(size)}").returncode:
-        pytest.skip("needs the right to mount a disk of its own")
+        pytest.skip("full and read-only disks cannot be tried without the right to mount one")
     try:
         yield place, lambda *options: mount("remount", *options)
     finally:

@@ -63,7 +63,7 @@ class Inspect:
     """Show what would be trained on: counts, shapes, values, the space and likelihood, and every file that is wrong.
 
     Attributes:
-        data: what `unveil train` takes.
+        data: a name, a file or a folder, as `unveil train` takes it.
         out: a .png sheet of some of the images; without it, inspect.png where they are images.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.

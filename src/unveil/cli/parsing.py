@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import field, make_dataclass, replace
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
 
 import tyro
@@ -60,8 +60,11 @@ def _plain(arguments: list[str]) -> list[str]:
 
 def _one_line(box: str) -> str:
     """What tyro says in a box of several lines, in our words where it has some of Python's."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line[:1] not in ("╭", "╰", "")]
-    inside = list(takewhile(lambda line: not line.startswith("──"), lines))
+    # a terminal without such signs gets a title over a line of hyphens in their place
+    shown = dropwhile(lambda line: not line.startswith(_RULES), (line.strip("│ ") for line in box.splitlines()))
+    lines = [line for line in shown if line and line[0] not in "╭╰"]
+    lines = lines[1:] if lines and lines[0].startswith(_RULES) else lines
+    inside = list(takewhile(lambda line: not line.startswith(_RULES), lines))
     text = " ".join(filter(None, inside)).removesuffix(".")
     for pattern, said in PLAINLY:
         if (found := re.search(pattern, text)) is not None:
@@ -83,12 +86,13 @@ def _one_of(given: str, name: str, known: str) -> str:
 
 def _meant(below: list[str]) -> str:
     """What tyro thinks that was meant, below its first lines."""
-    near = (
-        next((line.split()[0] for line in below if line.startswith("--")), None) if "Perhaps you meant:" in below else None
-    )
-    return f"; did you mean {near}?" if near else ""
+    if "Perhaps you meant:" not in below:
+        return ""
+    near = next((line.split()[0] for line in below if re.match("--[a-z]", line)), None)
+    return f" (did you mean {near}?)" if near else ""
 
 
+_RULES = ("╭", "──", "---")
 _QUOTED = r"'([^']*)'"
 PLAINLY: tuple[tuple[str, Callable[..., str]], ...] = (
     (r"Error parsing (\S+): no type matching (.+?) could be instantiated from (\[.*?\])", _cannot),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FEW = 100
 """Steps below which hardly anything is learnt."""
+FEW_ROWS = 50
+"""Training rows below which hardly anything is learnt of others."""
 NO_DATA = (
     "there is no DATA to train on; name mnist, digits, shapes, linear-gaussian, a .npy, .npz, .csv, .tsv or .parquet "
     "file, or a folder of images or shards (unveil demo trains on MNIST)"
@@ -47,8 +49,9 @@ def train(arguments: list[str]) -> int:
     print(data)
     for note in data.notes:
         print(f"  {note}")
-    if (steps := _steps(data, chosen.training)) < FEW and team.rank == 0:
-        print(f"  {steps} steps in all, which is little; more --epochs or a smaller --batch-size make more of them")
+    if team.rank == 0:
+        for sentence in _little(data, chosen.training):
+            print(f"-> {sentence}")
     run, code = _train(data, chosen, given.out, given.resume)
     if code or team.rank > 0:
         return code
@@ -62,8 +65,24 @@ def _suffix(data: Dataset) -> str:
     return ".png" if data.space.is_image else ".csv" if data.columns else ".npy"
 
 
-def _steps(data: Dataset, training: Training) -> int:
-    return training.epochs * (len(data.train) // min(training.batch_size, len(data.train)))
+def _little(data: Dataset, training: Training) -> list[str]:
+    """What to change where there is too little to learn from, of steps or of rows."""
+    rows = len(data.train)
+    batch = min(training.batch_size, rows)
+    steps, said = training.epochs * (rows // batch), []
+    if steps < FEW:
+        smaller = f", or a --batch-size below {batch}" if batch > 1 else ""
+        enough = -(-FEW // (rows // batch))
+        said.append(
+            f"{steps} step{'s' * (steps > 1)} in all, of which a model learns hardly anything: give --epochs {enough} or "
+            f"more{smaller}"
+        )
+    if rows < FEW_ROWS:
+        said.append(
+            f"{rows} training rows, which a model soon knows by heart: give more of them, or smaller shares by "
+            "--validation and --test"
+        )
+    return said
 
 
 def _kept(run: Run) -> str:

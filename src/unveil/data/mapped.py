@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unveil.data.single import Looked
 from unveil.data.space import check_channels
-from unveil.data.store import Blocks, Store, chunks
+from unveil.data.store import Blocks, Store, spans
 from unveil.errors import DataError, option
 from unveil.hardware import exceeds
 
@@ -58,15 +59,15 @@ class Mapped:
 
 
 def rows_of(array: np.ndarray, name: str, whole: bool = False) -> Store:
-    """A store of the rows of a mapped array, which holds what `as_values` takes, read once to see that it is finite.
+    """A store of the rows of a mapped array, which holds what `as_values` takes. Numbers are read once to see that.
 
     Args:
         array: what `np.load(path, mmap_mode="r")` gives.
         name: what messages call it.
-        whole: whether integers other than bytes are taken, as floats.
+        whole: whether integers other than bytes are taken, as counts.
 
     Raises:
-        DataError: no rows, a type that is neither bytes nor floats, or an entry that is not finite.
+        DataError: no rows, a type that is neither bytes nor floats, or numbers that single precision cannot hold.
     """
     if array.ndim < 2 or array.size == 0:
         raise DataError(f"{name} has shape {array.shape}; give one example per row, (N, ...), and at least one")
@@ -77,10 +78,12 @@ def rows_of(array: np.ndarray, name: str, whole: bool = False) -> Store:
             f"{name} has type {array.dtype}; give bytes (uint8) for images, floats for real data, or "
             f"{option('measure', 'count')}"
         )
-    rows = Store(Mapped(array, name), torch.arange(len(array)))
-    if kind == "f" and (bad := sum(int((~torch.isfinite(part)).flatten(1).any(1).sum()) for part in chunks(rows))):
-        raise DataError(f"{name} has {bad} of {len(rows)} rows with entries that are not finite; remove or fill them")
-    return rows
+    if array.dtype != np.uint8:
+        looked = Looked(name, counted=whole)
+        for span in spans(array.shape):
+            looked.at(array[span].astype(array.dtype.newbyteorder("="), copy=False))
+        looked.settle()
+    return Store(Mapped(array, name), torch.arange(len(array)))
 
 
 def is_large(path: Path) -> bool:

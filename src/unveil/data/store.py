@@ -139,10 +139,15 @@ def joined(parts: Sequence[Stored]) -> Stored:
     return torch.cat([part[:] for part in parts])
 
 
+def spans(shape: Sequence[int]) -> list[slice]:
+    """All rows of what has this shape in their order, some at a time."""
+    size = max(1, min(CHUNK, NUMBERS // max(1, prod(shape[1:]))))
+    return [slice(first, first + size) for first in range(0, shape[0], size)]
+
+
 def chunks(values: Stored) -> Iterator[Tensor]:
-    """All rows in their order, some at a time."""
-    size = max(1, min(CHUNK, NUMBERS // max(1, prod(values.shape[1:]))))
-    count = -(-len(values) // size)
+    """All rows in their order, some at a time, read."""
+    parts = spans(values.shape)
     workers = 0 if isinstance(values, Tensor) else READERS
-    read = Ahead(lambda k: values[k * size : (k + 1) * size], workers, count)
-    yield from map(read, range(count))
+    read = Ahead(lambda k: values[parts[k]], workers, len(parts))
+    yield from map(read, range(len(parts)))
