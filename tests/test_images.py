@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import unveil
+from unveil.cli import main
 from unveil.cli.scores import score
 from unveil.cli.using import encode
 from unveil.data.images import BadImageError, Frame, decode, header, scan
@@ -247,6 +248,27 @@ def test_mixed_sizes_colours_and_given_splits(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="holds no images"):
         unveil.load(tmp_path / "nothing")
+
+
+def test_archives_are_named_with_what_to_do(folder, tmp_path, capsys):
+    for name in ("a.tar.gz", "dark/b.tgz", "c.tar", "d.TAR.zst", "notes.txt"):
+        (folder / name).write_bytes(b"what is in it does not matter")
+    notes = unveil.load(folder).notes
+    said = "archives, left alone: a.tar.gz, c.tar, d.TAR.zst and 1 more; unpack them to have their images too"
+    assert said in notes
+    assert "left alone, since their names are of other kinds: 1 files" in notes
+    for command in (["inspect", str(folder), "--out", str(tmp_path / "i.png")], ["doctor", str(folder)]):
+        main(command)
+        assert capsys.readouterr().out.count(said) == 1
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "train-000.tar.gz").write_bytes(b"packed")
+    with pytest.raises(
+        DataError, match=r"holds no images but those in archives \(train-000\.tar\.gz\); unpack them there, or"
+    ):
+        unveil.load(alone)
+    with pytest.raises(DataError, match=r"train-000\.tar\.gz is an archive, which is not looked into; unpack it"):
+        unveil.load(alone / "train-000.tar.gz")
 
 
 def unveiled(*arguments, cwd):

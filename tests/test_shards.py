@@ -199,7 +199,10 @@ def test_bad_images_are_named_and_left_out_or_stop_everything(tmp_path):
             add(archive, f"{place:03}.png", broken)
             add(archive, f"{place:03}.cls", b"?\x00" if place == 9 else b"1")
         add(archive, "readme.txt", b"hello")
+    (tmp_path / "b.tar.gz").write_bytes(b"packed")
     found = unveil.load(tmp_path)
+    said = "archives, left alone: b.tar.gz; write them anew as .tar files without compression to be read"
+    assert said in found.notes
     assert [path for path, _ in found.bad] == [f"a.tar: {name}" for name in ("003.png", "005.png", "007.png", "009.cls")]
     assert "damaged" in found.bad[0][1] or "truncated" in found.bad[0][1]
     assert (read_values(found) == np.delete(images, [3, 5, 7], 0)).all()

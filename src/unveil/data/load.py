@@ -19,7 +19,7 @@ from unveil.data.held import Held
 from unveil.data.hugging import from_hugging, holds_hugging, is_hugging
 from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
-from unveil.data.images.scan import ENDINGS
+from unveil.data.images.scan import ARCHIVE, ENDINGS
 from unveil.data.items import from_items
 from unveil.data.mapped import File
 from unveil.data.pick import Pick
@@ -108,7 +108,7 @@ def load(
     if path.is_dir():
         return replace(_folder(path, measure, options), name=str(path.absolute()), loadable=True)
     if path.is_file() and (what := _part(path)) is not None:
-        raise DataError(f"{source} is one {what}; give the folder that it lies in, {path.parent}")
+        raise DataError(f"{source} is {what}")
     if path.suffix in (".npy", ".npz") or path.is_file():
         return replace(from_file(path, measure, **options), name=str(path.absolute()), loadable=True)
     if len(path.parts) > 1 or path.suffix:
@@ -202,11 +202,15 @@ def _not_taken(source: Any, name: str, known: Sequence[str]) -> DataError:
 
 
 def _part(path: Path) -> str | None:
-    """What a file is of which a folder is read; None for any other."""
-    name = path.name.lower()
-    if name.endswith(ENDINGS):
-        return "image"
-    return "shard" if name.endswith((".tar", ".tar.gz", ".tgz")) else None
+    """What a file is of which a folder is read, and what to give instead; None for any other."""
+    for endings, what in ((ENDINGS, "image"), ((".tar",), "shard")):
+        if path.name.lower().endswith(endings):
+            return f"one {what}; give the folder that it lies in, {path.parent}"
+    if ARCHIVE.search(path.name) is None:
+        return None
+    return (
+        "an archive, which is not looked into; unpack it, or write it anew as .tar, and give the folder with what is in it"
+    )
 
 
 def _is_table(path: Path) -> bool:

@@ -65,6 +65,11 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
         DataError: no folder, no images in it, or bad files where these are to stop it.
     """
     found = scan(root)
+    if not found.files and found.archives:
+        raise DataError(
+            f"{root} holds no images but those in archives ({found.packed()}); unpack them there, or write them anew "
+            "as .tar files without compression"
+        )
     if not found.files and not found.bad:
         raise DataError(f"{root} holds no images; they end in .png, .jpg, ..., or lie in .tar or .parquet files")
     shelf = Files(root, found.files)
@@ -79,6 +84,7 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
     whole = Split("all", values, labels, torch.arange(len(values)), reading, files=files)
     train, validation, test = parted(whole, given)
     about = [classes_said(names, "sub-folder")] if names else []
+    about += [f"archives, left alone: {found.packed()}; unpack them to have their images too"] if found.archives else []
     return Dataset(
         str(root),
         Space(tuple(values.shape[1:]), reading.measure),

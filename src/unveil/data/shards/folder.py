@@ -70,6 +70,10 @@ def from_shards(root: Path, measure: Measure | None = None, how: How = USUAL, pi
     about = [f"{len(shelf):,} images in {len(found.files):,} {kinds.pop()} files, decoded when they are asked for"]
     about += [classes_said(names, "name")] if names else []
     about += [said] if said else []
+    if found.archives:
+        about.append(
+            f"archives, left alone: {found.packed()}; write them anew as .tar files without compression to be read"
+        )
     return Dataset(
         str(root),
         Space(source.event_shape, reading.measure),
