@@ -95,7 +95,7 @@ def test_the_commands_make_the_run_again(evaluated):
     assert "--epochs 2" in train
     assert "--model.latent 2" in train
     wanted = "--samples 20 --images 12 --also latent aggregate samples"
-    assert evaluate == f"unveil evaluate {run.path} {wanted}"
+    assert evaluate == f"unveil evaluate run {wanted}"
     from unveil.cli.parsing import parse_train
 
     given, chosen = parse_train(train.split()[2:])
@@ -107,7 +107,8 @@ def test_a_run_that_was_not_evaluated_says_how_to(evaluated, tmp_path):
     shutil.copytree(run.path, tmp_path / "bare", ignore=shutil.ignore_patterns("report.*"))
     found = facts(unveil.open(tmp_path / "bare"))
     assert found.sheets == ()
-    assert f"unveil evaluate {tmp_path / 'bare'}" in found.unevaluated
+    assert "`unveil evaluate bare`" in found.unevaluated
+    assert str(tmp_path) not in str(found.as_dict())  # pages travel, and say of nobody where their files lie
 
 
 def test_figures_of_other_weights_are_not_shown(evaluated, tmp_path):

@@ -53,7 +53,7 @@ def report(arguments: list[str]) -> int:
     write(given.out, page(found, pictures, left_out).encode())
     print(f"the report is in {given.out}{f'; {left_out}' if left_out else ''}")
     if found.unevaluated:
-        print(f"it has no figures: {found.unevaluated}")
+        print(f"it has no figures; `{command()} evaluate {given.run}` gives them")
     return 0
 
 

@@ -16,7 +16,7 @@ from unveil.errors import RunError
 from unveil.evaluation import Report
 from unveil.evaluation.latent.space import COLLAPSED, LatentSpace
 from unveil.pages.card import Row, Sheet, sheets
-from unveil.pages.making import Command, commands
+from unveil.pages.making import Command, commands, short
 from unveil.pages.parts import Parts, parts
 from unveil.recipes import RECIPES
 from unveil.run import Run
@@ -166,7 +166,7 @@ def facts(run: Run) -> Facts:
     name = str(manifest.get("recipe", "custom"))
     lines = run.timing()
     return Facts(
-        title=f"{name} on {_short(data.name)}" if name != data.name else name,
+        title=f"{name} on {short(data.name)}" if name != data.name else name,
         status=str(manifest.get("status", "")),
         recipe=_recipe(name, manifest),
         data=data,
@@ -189,12 +189,7 @@ def _report(run: Run) -> tuple[Report | None, str]:
     try:
         return run.report(), ""
     except RunError as error:
-        return None, str(error)
-
-
-def _short(name: str) -> str:
-    """The name of data without the folders that a file lies in."""
-    return name.replace("\\", "/").rstrip("/").rpartition("/")[2] or name
+        return None, str(error).replace(str(run.path), short(run.name))
 
 
 def _record(said: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -219,7 +214,7 @@ def _data(said: Mapping[str, Any]) -> Data:
     rows = {str(name): count for name, count in _record(said, "rows").items() if type(count) is int}
     columns = tuple(str(one.get("name", "")) for one in said.get("columns", ()) if isinstance(one, dict))
     return Data(
-        name=str(said.get("name", "")),
+        name=short(str(said.get("name", ""))),
         measure=str(said.get("measure", "")),
         shape=tuple(said.get("shape", ())),
         rows=rows,

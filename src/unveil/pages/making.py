@@ -1,4 +1,7 @@
-"""The commands that make a run again, told from what its run.json says."""
+"""The commands that make a run again, told from what its run.json says.
+
+Pages travel, so files and folders stand here by their last name alone: where they lie is nobody else's business.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,19 @@ class Command:
     purpose: str
 
 
+def short(place: str) -> str:
+    """The name of a file or folder without those that it lies in."""
+    return place.replace("\\", "/").rstrip("/").rpartition("/")[2] or place
+
+
 def commands(run: Run, report: Report | None) -> tuple[Command, ...]:
     """What was typed, or what would do the same: training where a recipe made the model, and the evaluation."""
     found = []
     if trained := training_line(run):
         found.append(Command(trained, "trains such a model"))
     if report is not None:
-        found.append(Command(evaluation_line(report, run.name, run.manifest["data"].get("rows", {})), "gives the figures"))
+        line = evaluation_line(report, short(run.name), run.manifest["data"].get("rows", {}))
+        found.append(Command(line, "gives the figures"))
     return tuple(found)
 
 
@@ -48,7 +57,7 @@ def training_line(run: Run) -> str:
     known, settings = RECIPES.get(str(manifest.get("recipe"))), manifest.get("settings")
     if known is None or not facts.get("loadable") or not isinstance(settings, dict):
         return ""
-    words = ["unveil", "train", str(facts["name"]), "--recipe", known.name]
+    words = ["unveil", "train", short(str(facts["name"])), "--recipe", known.name]
     if facts.get("measure") in MEASURES:
         words += ["--measure", str(facts["measure"])]
     reading = {name: value for name, value in facts.get("options", {}).items() if name in READING}

@@ -128,11 +128,16 @@ def curves(records: Sequence[dict], title: str, note: str) -> Figure:
         records: lines of metrics.jsonl.
         title: what it shows.
         note: how it was made.
+
+    Raises:
+        KeyError: no record has any of these figures.
     """
     from matplotlib.ticker import MaxNLocator
 
     groups = [[name for name in group if _values(records, name)] for group in (("neg_elbo", "distortion"), ("rate",))]
     groups = [group for group in groups if group]
+    if not groups:
+        raise KeyError("neg_elbo")
     figure, every = stacked(8, 5, (2.2, 1.0)[: len(groups)], title, note)
     for axes, names in zip(every, groups, strict=True):
         labels = [_curve(axes, records, name) for name in names]
