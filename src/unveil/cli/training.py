@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import CODES, asked, command, start
+from unveil.cli.common import CODES, asked, command, introduce, start
 from unveil.cli.numbers import show
 from unveil.cli.parsing import parse, parse_train
 from unveil.errors import SettingError
@@ -44,9 +44,7 @@ def train(arguments: list[str]) -> int:
     team = join(given.training.timeout)
     with team.failing_together():
         data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
-    print(data)
-    for note in data.notes:
-        print(f"  {note}")
+    introduce(data)
     if (steps := _steps(data, chosen.training)) < FEW and team.rank == 0:
         print(f"  {steps} steps in all, which is little; more --epochs or a smaller --batch-size make more of them")
     run, code = _train(data, chosen, given.out, given.resume)
