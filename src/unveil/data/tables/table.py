@@ -228,7 +228,7 @@ def _unseen(fields: Sequence[Field], whole: Split, train: Split) -> Iterator[str
     for place, one in enumerate(fields):
         if not one.words:
             continue
-        some = [set(split.values[:, place].nan_to_num(-1).unique().long().tolist()) for split in (whole, train)]
+        some = [set(split.values[:][:, place].nan_to_num(-1).unique().long().tolist()) for split in (whole, train)]
         if unseen := [one.words[code] for code in sorted(some[0] - some[1]) if code >= 0]:
             listed = ", ".join(unseen[:8]) + (", ..." if len(unseen) > 8 else "")
             yield f"column {one.name!r} has classes that no training row has, of which the model learns nothing: {listed}"
