@@ -224,7 +224,7 @@ def test_bad_files_are_left_out_and_named_or_refused_as_asked(folder):
     data = unveil.load(folder)
     assert sum(len(data.split(name)) for name in data.splits) == 58
     assert [path for path, _ in data.bad] == [str(Path("dark") / "05.png"), str(Path("light") / "07.png")]
-    assert "bad files, left out: 2" in data.notes[-1]
+    assert not any("bad" in note for note in data.notes)  # whoever prints them has `bad`
     with pytest.raises(DataError, match="bad files of 60: dark"):
         unveil.load(folder, bad_files="stop")
 
@@ -248,6 +248,23 @@ def test_mixed_sizes_colours_and_given_splits(tmp_path):
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="holds no images"):
         unveil.load(tmp_path / "nothing")
+
+
+def test_bad_files_are_named_once_all_by_inspect_and_the_first_three_elsewhere(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):
+        (folder / "dark" / f"bad{number}.png").write_bytes(b"junk")
+    small = ["--epochs", "1", "--model.hidden", "8", "--latent", "2", "--size", "8", "8", "--channels", "1", "--out", "run"]
+    for command, named in (
+        (["inspect", str(folder)], 5),
+        (["doctor", str(folder)], 3),
+        (["train", str(folder), *small], 3),
+    ):
+        main(command)
+        out = capsys.readouterr().out
+        assert "  bad files, left out: 5\n    dark/bad0.png: it is no image" in out
+        assert [out.count(f"bad{number}.png") for number in range(5)] == [1] * named + [0] * (5 - named)
+        assert ("and 2 more, which unveil inspect lists" in out) == (named < 5)
 
 
 def test_archives_are_named_with_what_to_do(folder, tmp_path, capsys):
@@ -279,16 +296,17 @@ def test_a_folder_trains_evaluates_and_is_inspected_from_the_terminal(folder, tm
     (folder / "dark" / "05.png").write_bytes(b"junk")
     looked = unveiled("inspect", folder, cwd=tmp_path)
     assert looked.returncode == 0, looked.stderr
-    assert "bad: dark/05.png: it is no image" in looked.stdout
+    assert "  bad files, left out: 1\n    dark/05.png: it is no image" in looked.stdout
+    assert looked.stdout.count("05.png") == 1
     assert "labels dark 2" in looked.stdout
     assert (tmp_path / "inspect.png").is_file()
     doctored = unveiled("doctor", folder, cwd=tmp_path)
     assert doctored.returncode in (0, 1), doctored.stderr
-    assert "bad files, left out" in doctored.stdout
+    assert "bad files, left out: 1\n    dark/05.png: it is no image" in doctored.stdout
     small = ("--epochs", "2", "--model.hidden", "8", "--latent", "2", "--size", "8", "8", "--channels", "1")
     trained = unveiled("train", folder, *small, "--out", "run", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert "bad files, left out" in trained.stdout
+    assert "bad files, left out: 1\n    dark/05.png: it is no image" in trained.stdout
     scored = unveiled("evaluate", "run", "--samples", "5", cwd=tmp_path)
     assert scored.returncode == 0, scored.stderr
     assert "bits per dimension" in scored.stdout

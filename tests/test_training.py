@@ -18,6 +18,7 @@ from unveil.recipes import recipe
 from unveil.run import check
 from unveil.training import Training
 from unveil.training.loop import Trainer
+from unveil.training.precision import device_for
 
 
 def test_warmup_rises_with_time_and_terms_that_want_other_draws_are_refused(tiny):
@@ -145,3 +146,16 @@ def test_weights_are_chosen_by_the_whole_loss_however_short_the_training(tiny, t
     run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
     last = run.metrics()[-1]["validation"]
     assert last["loss"] == pytest.approx(last["distortion"] + last["rate"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "there"), [(False, False, "cpu"), (True, False, "cpu or cuda"), (False, True, "cpu or mps")]
+)
+@pytest.mark.parametrize("name", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name, cuda, mps, there, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    with pytest.raises(SettingError, match=f"there is no device '{name}'") as caught:
+        device_for(name)
+    assert str(caught.value).endswith(f"; use {there}")
+    assert ("mkldnn" in str(caught.value)) is False

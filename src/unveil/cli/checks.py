@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import start
+from unveil.cli.common import introduce, start
 from unveil.cli.numbers import lines
 from unveil.cli.parsing import parse
 from unveil.errors import SettingError
@@ -37,9 +37,7 @@ def doctor(arguments: list[str]) -> int:
         found = _of_run(unveil.open(given.what), given)
     else:
         data = unveil.load(given.what, data_dir=given.data_dir, measure=given.measure)
-        print(data)
-        for note in data.notes:
-            print(f"  {note}")
+        introduce(data)
         found = examine_data(data)
     for finding in found:
         print(finding)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 READ = ("", ".png", ".parquet")
 """Endings of what is written that are read where they lie in a folder of data."""
+SHOWN = 3
+"""Bad files that are named where not all are."""
 CODES = {"SIGINT": 130, "SIGTERM": 143}
 """Exit codes after a signal, as shells give them: 128 and its number."""
 
@@ -41,6 +43,24 @@ def start() -> None:
 def command() -> str:
     """What the person calls this program."""
     return os.environ.get("UNVEIL_COMMAND", "unveil")
+
+
+def introduce(data: Dataset, bad: int | None = SHOWN) -> None:
+    """Say what data are, what a person should know of how they were read, and what was left out as bad.
+
+    Args:
+        data: what was read.
+        bad: how many bad files to name; None for all.
+    """
+    print(data)
+    for note in data.notes:
+        print(f"  {note}")
+    if data.bad:
+        print(f"  bad files, left out: {len(data.bad):,}")
+    for path, reason in data.bad[:bad]:
+        print(f"    {path}: {reason}")
+    if (more := len(data.bad) - len(data.bad[:bad])) > 0:
+        print(f"    and {more:,} more, which {command()} inspect lists")
 
 
 def open_run(

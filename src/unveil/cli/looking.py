@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import apart, asked, command, ending, start
+from unveil.cli.common import apart, asked, command, ending, introduce, start
 from unveil.cli.numbers import lines
 from unveil.cli.parsing import parse
 
@@ -33,14 +33,10 @@ def inspect(arguments: list[str]) -> int:
     apart(given.out, given.data, given.held.validation, given.held.test)
     hows = (given.images, given.file, given.pick, given.table, given.held)
     data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
-    print(data)
-    for note in data.notes:
-        print(f"  {note}")
+    introduce(data, bad=None)
     lines("", _table(data), [])
     if data.columns:
         lines("columns", _columns(data), [])
-    for path, reason in data.bad:
-        print(f"bad: {path}: {reason}")
     if data.space.is_image:
         _draw(data, given)
     print(f"next: {command()} train {shlex.join(_without_out(arguments))}")

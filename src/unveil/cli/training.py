@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import CODES, asked, command, start
+from unveil.cli.common import CODES, asked, command, introduce, start
 from unveil.cli.numbers import show
 from unveil.cli.parsing import parse, parse_train
 from unveil.errors import SettingError
@@ -46,9 +46,7 @@ def train(arguments: list[str]) -> int:
     team = join(given.training.timeout)
     with team.failing_together():
         data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
-    print(data)
-    for note in data.notes:
-        print(f"  {note}")
+    introduce(data)
     if team.rank == 0:
         for sentence in _little(data, chosen.training):
             print(f"-> {sentence}")

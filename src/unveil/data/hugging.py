@@ -118,7 +118,7 @@ def from_hugging(source: Any, measure: Measure | None = None, how: How = USUAL, 
         test,
         classes=classes,
         options={**how.options(seen.frame), **pick.options()},
-        notes=(*about, *([said] if said else []), *notes(seen.heads, seen.frame, 0, seen.bad)),
+        notes=(*about, *([said] if said else []), *notes(seen.heads, seen.frame, 0)),
         bad=tuple(sorted(seen.bad.items())),
     )
 

@@ -16,13 +16,23 @@ def device_for(name: str) -> torch.device:
     Raises:
         SettingError: no such device here.
     """
+    there = " or ".join(_devices())
     try:
         device = torch.device(name)
+    except RuntimeError:  # which lists all kinds that PyTorch has a name for
+        raise SettingError(f"there is no device {name!r}; use {there}") from None
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:100]
-        raise SettingError(f"there is no device {name!r} on this machine ({reason}); use cpu or cuda") from None
+        raise SettingError(f"there is no device {name!r} on this machine ({reason}); use {there}") from None
     return device
+
+
+def _devices() -> list[str]:
+    """The kinds of device that this machine has."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return ["cpu", *(name for name, there in found.items() if there)]
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -93,7 +93,7 @@ def from_folder(root: Path, measure: Measure | None = None, how: How = USUAL) ->
         test,
         classes=names,
         options=how.options(seen.frame),
-        notes=(*about, *notes(seen.heads, seen.frame, found.others, seen.bad)),
+        notes=(*about, *notes(seen.heads, seen.frame, found.others)),
         bad=tuple(sorted(seen.bad.items())),
     )
 

@@ -93,8 +93,8 @@ USUAL = How()
 """How images are read where nothing is asked for."""
 
 
-def notes(heads: Counter[Header], frame: Frame, others: int, bad: Mapping[Any, str]) -> Iterator[str]:
-    """What a person should know of how images were brought to `frame`, and which were left out."""
+def notes(heads: Counter[Header], frame: Frame, others: int) -> Iterator[str]:
+    """What a person should know of how images were brought to `frame`, and how many files are none."""
     total, (height, width) = heads.total(), frame.size
     if other := sum(count for head, count in heads.items() if head.size != frame.size):
         ways = {"crop": "cropped and resized", "pad": "resized and padded", "stretch": "stretched"}
@@ -109,8 +109,6 @@ def notes(heads: Counter[Header], frame: Frame, others: int, bad: Mapping[Any, s
         yield f"several frames: {moving:,} files, of which the first frame is taken"
     if others:
         yield f"left alone, since their names are of other kinds: {others:,} files"
-    if bad:
-        yield f"bad files, left out: {len(bad):,} ({_named(bad)}{'; ...' if len(bad) > SHOWN else ''})"
 
 
 def classes_said(names: tuple[str, ...], by: str) -> str:

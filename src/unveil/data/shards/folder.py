@@ -82,7 +82,7 @@ def from_shards(root: Path, measure: Measure | None = None, how: How = USUAL, pi
         test,
         classes=names,
         options={**how.options(seen.frame), **pick.options()},
-        notes=(*about, *notes(seen.heads, seen.frame, found.others + shelf.others, seen.bad)),
+        notes=(*about, *notes(seen.heads, seen.frame, found.others + shelf.others)),
         bad=tuple(sorted(seen.bad.items())),
     )
 
