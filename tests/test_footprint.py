@@ -10,9 +10,13 @@ from helpers.runs import SHORT, linear_model, real_data
 import unveil
 from unveil import hardware, preflight
 from unveil.errors import SettingError
+from unveil.models import VAE
+from unveil.networks import Mlp
+from unveil.objectives import Distortion, Mmd, Rate
+from unveil.parts import Gaussian, Isotropic, Net, Standard
 from unveil.preflight import foresee
 from unveil.training import Training
-from unveil.training.footprint import COPIES, START, footprint
+from unveil.training.footprint import footprint, kept
 from unveil.training.step import Step
 
 CPU = torch.device("cpu")
@@ -59,8 +63,49 @@ def test_weights_count_as_often_as_they_are_kept():
     step, train = Step(model, objective), real_data().train
     count = sum(parameter.numel() for parameter in step.parameters())
     found = footprint(step, train, Training(), "float32", 2**40)
-    assert found.weights == 4 * COPIES * count
-    assert footprint(step, train, Training(nonfinite="roll-back"), "float32", 2**40).weights == 4 * (COPIES + START) * count
+    # value, gradient of the layer and of the vector, two moments, average and best average; four of them again to go back
+    assert found.weights == 4 * 7 * count
+    assert footprint(step, train, Training(nonfinite="roll-back"), "float32", 2**40).weights == 4 * 11 * count
+
+
+def foreseen(objective=None, **config):
+    model, usual = linear_model()
+    return foresee(model, objective or usual, real_data(), Training(**config), "float32", CPU)
+
+
+def test_a_step_in_turns_takes_what_one_turn_takes_unless_its_terms_read_all_of_them():
+    one, whole = foreseen(batch_size=30).batch, foreseen(batch_size=120).batch
+    assert foreseen(batch_size=120, accumulate=4).batch == one < whole
+    coupled = Distortion() + Mmd()
+    assert foreseen(coupled, batch_size=120, accumulate=4).batch == foreseen(coupled, batch_size=120).batch
+
+
+def test_what_fits_in_turns_is_said_of_the_whole_batch(monkeypatch):
+    free = foreseen(batch_size=30).total - 1
+    monkeypatch.setattr(preflight, "free_memory", lambda: free)
+    with pytest.raises(SettingError, match=r"of 120 examples in 4 parts, .* give a batch size of at most 116$"):
+        foreseen(batch_size=120, accumulate=4)
+
+
+def wide():
+    torch.manual_seed(0)
+    posterior, likelihood = Net(Mlp((3,), (300, 300), (4,)), Gaussian(2)), Net(Mlp((2,), (300, 300), (3,)), Isotropic())
+    return Step(VAE(Standard(2), posterior, likelihood), Distortion() + Rate())
+
+
+def test_weights_are_no_part_of_what_a_step_keeps():
+    step = wide()
+    weights = 4 * sum(parameter.numel() for parameter in step.parameters())
+    assert kept(step, real_data().train, 2, Training(), "float32") < weights / 10
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_counting_leaves_mode_and_chance_as_they_were(training):
+    step = wide().train(training)
+    before = torch.get_rng_state()
+    kept(step, real_data().train, 2, Training(), "float32")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert {module.training for module in step.modules()} == {training}
 
 
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch):
@@ -109,4 +154,14 @@ def test_a_container_tells_what_it_may_take(monkeypatch, tmp_path):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("700000\n")
     (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 200000\n")
+    assert hardware.free_memory() == 500_000
+
+
+def test_a_container_of_the_older_kind_tells_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(hardware, "GROUPS", tmp_path)
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("1000000\n")
+    (tmp_path / "memory" / "memory.usage_in_bytes").write_text("700000\n")
+    # its own, and with those within it, which is what the usage counts
+    (tmp_path / "memory" / "memory.stat").write_text("inactive_file 50000\ntotal_inactive_file 200000\n")
     assert hardware.free_memory() == 500_000

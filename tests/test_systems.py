@@ -150,16 +150,17 @@ def own_signals():
 
 @pytest.mark.parametrize("wish", WISHES)
 def test_signals_are_given_back_when_training_is_over(own_signals, wish):
+    before = [signal.getsignal(one) for one in WISHES]
     with Stop() as stop:
         signal.raise_signal(wish)
         assert (stop.wanted, stop.by) == (True, wish.name)
+    assert [signal.getsignal(one) for one in WISHES] == before
+    with pytest.raises(RuntimeError), Stop():
+        raise RuntimeError
+    assert [signal.getsignal(one) for one in WISHES] == before
     assert own_signals == []
     signal.raise_signal(wish)
     assert own_signals == [wish]
-    with pytest.raises(RuntimeError), Stop():
-        raise RuntimeError
-    signal.raise_signal(wish)
-    assert own_signals == [wish, wish]
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -60,7 +60,11 @@ class Part(nn.Module):
     carries: ClassVar[str] = ""
 
     def prepare(self, data: Split, t: float) -> None:
-        """Called before each epoch with the training split and the time `t` in epochs."""
+        """Called before each epoch with the training split and the time `t` in epochs.
+
+        What it draws from torch's generators is a function of the run's seed, of the number of the epoch's first step, and
+        of what the parts before it have drawn.
+        """
 
     def update(self, draw: Any) -> None:
         """Called after a step that was found finite, with the draw that the step was made from.

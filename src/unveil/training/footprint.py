@@ -22,7 +22,6 @@ from unveil.training.step import Step
 
 WHOLE, SLICED = 3, 4
 """Of each weight: value, gradient of the layer, of the vector; and two moments, average, best average, which can be cut."""
-COPIES = WHOLE + SLICED
 START = 4
 """More of the latter where training may go back."""
 FEW = (2, 4, 6)
