@@ -93,7 +93,7 @@ def test_what_cannot_be_held_out_is_refused(asked, said, array):
 
 
 def test_data_with_a_test_split_of_their_own_keep_it():
-    with pytest.raises(DataError, match="option of digits 'test'"):
+    with pytest.raises(DataError, match="digits cannot take test"):
         unveil.load("digits", test=0.5)
 
 
