@@ -106,6 +106,15 @@ def test_training_and_calibrating_examples_are_told_by_what_they_are_and_not_by_
     assert "training examples" not in said(data.train, trained=None)
 
 
+def test_a_few_held_out_examples_among_many_are_told_of():
+    """22 of 303 are no more than chance might have it by their number alone, but continuous values are not equal by chance."""
+    held = real(TRUTH.sample(22))
+    many = real(torch.cat([held.values, TRUTH.sample(281, seed=7)]))
+    (line,) = Overlap.of(many, held, None).advice(len(many))
+    assert line.startswith("22 of the 303 scored examples are those that the threshold comes from")
+    assert Overlap.of(real(many.values[22:]), held, None).advice(281) == []
+
+
 def test_examples_of_few_values_are_equal_by_chance():
     def one(seed):
         return binary((torch.rand(300, 1, 1, 8, generator=torch.Generator().manual_seed(seed)) < 0.3).float())

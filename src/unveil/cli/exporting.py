@@ -25,14 +25,14 @@ class Export:
         to: onnx for onnxruntime, torch for torch.export, numpy for NumPy alone; html for the page of `unveil explore`.
         out: the folder, which is not to exist, or the .html file; without it, the run's name with what it is for: vae-onnx,
             vae.html.
-        data: --no-data leaves examples out of a page, and refuses a bundle of a model whose prior is made of training
-            examples, which it carries encoded.
+        no_data: leave examples out of a page; refuse a bundle of a model whose prior is made of training examples, which it
+            would carry encoded.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
     to: Literal["onnx", "torch", "numpy", "html"] = "onnx"
     out: Path | None = None
-    data: bool = True
+    no_data: bool = False
 
 
 def export(arguments: list[str]) -> int:
@@ -47,9 +47,9 @@ def export(arguments: list[str]) -> int:
     apart(out, *trained_on(run))
     if given.to == "html":
         ending(out, (".html",))
-        write_out(run, out, examples(run) if given.data else None)
+        write_out(run, out, None if given.no_data else examples(run))
         return 0
-    return _bundle(run, out, given.to, given.data)
+    return _bundle(run, out, given.to, not given.no_data)
 
 
 def _bundle(run: Run, out: Path, to: Literal["onnx", "torch", "numpy"], data: bool) -> int:
@@ -61,5 +61,6 @@ def _bundle(run: Run, out: Path, to: Literal["onnx", "torch", "numpy"], data: bo
     print(f"{out} ({size / 1e6:.1f} MB): {', '.join(made.about['graphs'])}, which agree with the model to 1e-5")
     for name, reason in made.about["without"].items():
         print(f"without {name}: {reason}")
-    print(f"call it: python -c \"from loader import load_bundle; print(load_bundle('.')(4, seed=0).shape)\", in {out}")
+    asked = "4, seed=0" if "sample" in made.about["graphs"] else "4, seed=0, mean=True"
+    print(f"call it: python -c \"from loader import load_bundle; print(load_bundle('.')({asked}).shape)\", in {out}")
     return 0

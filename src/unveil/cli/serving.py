@@ -35,7 +35,7 @@ class Serve:
         queue: requests that may wait; one more is answered 503.
         seconds: that a request may take; one that takes longer is answered 503.
         samples: K, draws of z for each x that is scored.
-        batching: requests that wait are computed together; --no-batching computes one after another.
+        no_batching: compute requests one after another, instead of those that wait together.
         threads: CPU threads; 0 for as many as torch takes.
     """
 
@@ -49,7 +49,7 @@ class Serve:
     queue: int = Limits.queue
     seconds: float = Limits.seconds
     samples: int = 100
-    batching: bool = True
+    no_batching: bool = False
     threads: int = 1
 
 
@@ -64,7 +64,7 @@ def serve(arguments: list[str]) -> int:
 
     binding = Binding(given.host, given.port, given.allow_host, given.allow_origin, token_from(given.token_file))
     run = unveil.open(given.run)
-    by = serve(run, binding, limits, given.samples, given.batching, given.threads, _ready)
+    by = serve(run, binding, limits, given.samples, not given.no_batching, given.threads, _ready)
     if by is None:
         return 0
     say(f"stopped by {by}; everything that was asked is answered")

@@ -60,8 +60,12 @@ class Bundle:
             found = run({one: known[f"{name}.{one}"] for one in said["inputs"]})
             for output, array in zip(said["outputs"], found, strict=True):
                 wanted = known[f"{name}.{output}"]
-                far = np.abs(array - wanted).max() / (1 + np.abs(wanted).max()) if array.shape == wanted.shape else np.inf
-                if not far <= tolerance:
+                if array.shape != wanted.shape:
+                    raise BundleError(f"{output} of {name} has shape {array.shape}, and had {wanted.shape}")
+                apart = np.abs(array - wanted) / (1 + np.abs(wanted).max())
+                far, astray = apart.max(), int((~(apart <= tolerance)).sum())
+                # what is drawn jumps from value to value: by the last digit of a probability one may fall the other way
+                if astray > (max(1, array.size // 1000) if output == "x" else 0) or not np.isfinite(far):
                     raise BundleError(f"{output} of {name} is {far:.1e} from what it was, more than {tolerance:.0e}")
 
     def _run(self, name: str, n: int, seed: int = 0, **given: Any) -> list[Any]:

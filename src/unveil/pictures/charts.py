@@ -26,6 +26,8 @@ CURVES = {
     "rate": ("rate", PALETTE[2]),
 }
 """What the curves of a record are called, and their colours."""
+LONG = 10
+"""Epochs from which on the first ones, which tower over all others, may lie outside of a chart."""
 TOWERS = 0.05
 """Share of the epochs, the first of them, that may tower over the rest and would flatten it."""
 
@@ -145,6 +147,7 @@ def curves(records: Sequence[dict], title: str, note: str) -> Figure:
         if limits is not None:
             axes.set_ylim(*limits)
         axes.set_ylabel("nats per example" if len(names) > 1 else "nats", fontsize=9, color=INK)
+        axes.ticklabel_format(axis="y", style="plain", useOffset=False)
         axes.grid(axis="y", color="#E6E6E6", lw=0.6)
         axes.set_axisbelow(True)
         settle(figure, labels, upright=True)
@@ -157,7 +160,7 @@ def curves(records: Sequence[dict], title: str, note: str) -> Figure:
 
 def _values(records: Sequence[dict], name: str, late: bool = False) -> list[float]:
     """All that is known of a figure, in training and validation; of the `late` ones that without the first epochs."""
-    first = min(max(1, round(TOWERS * len(records))), len(records) - 1) if late else 0
+    first = max(1, round(TOWERS * len(records))) if late and len(records) >= LONG else 0
     seen = [one.get(name) for record in records[first:] for one in (record, record.get("validation", {}))]
     return [value for value in seen if value is not None]
 

@@ -47,6 +47,11 @@ class Overlap:
         same = held_out.digest() == trained.digest()
         return cls(sum(row in known for row in scored), calibrating, usual, twins, same)
 
+    @property
+    def all_there(self) -> bool:
+        """Whether most held-out examples are among the scored, none of which is like another: a few of many, but no accident."""
+        return self.twins.value == 0 and self.calibrating > self.twins.n / 2
+
     def advice(self, n: int) -> list[str]:
         """What to be careful about with p-values of n scored examples."""
         said = []
@@ -59,7 +64,7 @@ class Overlap:
                 f"{self.trained:,} of the {n:,} scored examples are training examples, which fit better than new ones: "
                 "fewer of them are flagged than the rate says"
             )
-        if _more(self.calibrating, n, self.twins):
+        if _more(self.calibrating, n, self.twins) or self.all_there:
             said.append(
                 f"{self.calibrating:,} of the {n:,} scored examples are those that the threshold comes from, so that their "
                 "p-values say nothing"
