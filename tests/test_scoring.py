@@ -107,7 +107,7 @@ def test_training_and_calibrating_examples_are_told_by_what_they_are_and_not_by_
 
 
 def test_a_few_held_out_examples_among_many_are_told_of():
-    """22 of 303 are no more than chance might have it by their number alone, but continuous values are not equal by chance."""
+    """22 of 303 might be chance by their number alone, but continuous values are not equal by chance."""
     held = real(TRUTH.sample(22))
     many = real(torch.cat([held.values, TRUTH.sample(281, seed=7)]))
     (line,) = Overlap.of(many, held, None).advice(len(many))

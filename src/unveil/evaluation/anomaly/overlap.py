@@ -49,7 +49,7 @@ class Overlap:
 
     @property
     def all_there(self) -> bool:
-        """Whether most held-out examples are among the scored, none of which is like another: a few of many, but no accident."""
+        """Whether most held-out examples, of which no two are alike, are among the scored: that is no accident."""
         return self.twins.value == 0 and self.calibrating > self.twins.n / 2
 
     def advice(self, n: int) -> list[str]:
