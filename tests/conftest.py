@@ -44,6 +44,14 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """One for all tests of pages: a process can start Playwright once."""
+    from helpers.browsers import opened_browser
+
+    yield from opened_browser()
+
+
 def pytest_addoption(parser):
     parser.addoption("--write", action="store_true", help="write what the torture found into docs/reliability.md")
 

@@ -16,7 +16,6 @@ from unveil.pages import facts
 from unveil.pages.markup import el, together
 from unveil.pages.still import POLICY
 
-CHROMIUM = shutil.which("chromium")
 EVIL = "<script>alert(1)</script>&\"'<b>"
 
 
@@ -201,23 +200,19 @@ def test_it_writes_over_nothing_that_it_reads_and_only_html(run, tmp_path, capsy
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM HERE: the page was not looked at in a browser")
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_browser_finds_nothing_wrong_with_it(page, theme):
-    playwright = pytest.importorskip("playwright.sync_api", reason="NO PLAYWRIGHT HERE: the page was not looked at")
+def test_a_browser_finds_nothing_wrong_with_it(page, browser, theme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="NO AXE HERE: the page was not looked at")
-    with playwright.sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=theme)
-        told, asked = [], []
-        shown.on("console", lambda message: told.append(message.text))
-        shown.on("request", lambda request: asked.append(request.url))
-        shown.goto(Path(page).as_uri())
-        assert shown.evaluate("document.documentElement.scrollWidth") == 390, "a phone scrolls down alone"
-        assert shown.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
-        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-        assert told == []
-        # axe is put into the page by the test, past the policy
-        broken = axe.Axe().run(shown).response["violations"]
-        assert [(one["id"], [node["html"] for node in one["nodes"]][:2]) for one in broken] == []
-        browser.close()
+    shown = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=theme)
+    told, asked = [], []
+    shown.on("console", lambda message: told.append(message.text))
+    shown.on("request", lambda request: asked.append(request.url))
+    shown.goto(Path(page).as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") == 390, "a phone scrolls down alone"
+    assert shown.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert told == []
+    # axe is put into the page by the test, past the policy
+    broken = axe.Axe().run(shown).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]][:2]) for one in broken] == []
+    shown.close()

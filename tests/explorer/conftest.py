@@ -1,9 +1,6 @@
 """A real browser, and pages of small models that it opens from files."""
 
-import os
-import warnings
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,40 +11,7 @@ from unveil.explorer import write_page
 from unveil.export import graphs
 from unveil.recipes import RECIPES
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-SYSTEM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 HOSTILE = "<img src=x onerror=document.title='owned'>"
-
-
-def without_browser(reason: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"the pages are tested in a browser, and there is none: {reason}")
-    message = f"NOT TESTED, for want of a browser: every test of the explorer's pages ({reason})"
-    warnings.warn(message, stacklevel=1)
-    pytest.skip(message)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        without_browser("playwright is not installed")
-    path = next((path for path in SYSTEM if Path(path).exists()), None)
-    with sync_playwright() as playwright:
-        try:
-            opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        except Error as error:
-            without_browser(str(error).splitlines()[0])
-        yield opened
-        opened.close()
 
 
 @dataclass

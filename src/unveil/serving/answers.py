@@ -83,9 +83,7 @@ def _wish(part: str) -> tuple[str, float] | None:
 def picture(x: Tensor, space: Space) -> Response:
     """Images (n, C, H, W) as a PNG, a pixel for each pixel: one as it is, several on a sheet, with white between them."""
     images = np.nan_to_num(x.numpy() / space.white, nan=0.0, posinf=1.0, neginf=0.0)
-    # a sheet draws gray as ink on paper; here a pixel is sent as bright as it is read
-    shown = 1 - images if images.shape[1] == 1 else images
-    pixels = sheet(shown)
+    pixels = sheet(images)
     return Response(png(pixels, pixels.shape[1]), media_type=PNG)
 
 

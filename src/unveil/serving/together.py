@@ -172,6 +172,8 @@ def _drawn(
     def part(one: Any) -> Any:
         if not isinstance(one, Tensor) or one.dim() <= place.dim:
             return one
+        if one.shape[place.dim] != place.outer * rows * place.inner:
+            raise NotJoinable  # parameters that the rows share
         spread = one.unflatten(place.dim, (place.outer, rows, place.inner))
         return spread.narrow(place.dim + 1, start, count).flatten(place.dim, place.dim + 2)
 
