@@ -56,6 +56,11 @@ def pytest_addoption(parser):
     parser.addoption("--write", action="store_true", help="write what the torture found into docs/reliability.md")
 
 
+def pytest_collection_modifyitems(items):
+    """The torture first: its files take longest, and what begins last on one core has the other wait."""
+    items.sort(key=lambda item: "torture" not in item.path.parts)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say what was skipped and why, loudly: a machine that may not mount, say, has tested less than another."""
     why = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", []))
