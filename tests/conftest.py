@@ -44,9 +44,11 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One for all tests of pages: a process can start Playwright once."""
+    """One for the tests of a file, closed behind them: while Playwright is open, its event loop runs in this thread, and
+    nothing else in the process could call `asyncio.run`.
+    """
     from helpers.browsers import opened_browser
 
     yield from opened_browser()
