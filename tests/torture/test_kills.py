@@ -36,7 +36,7 @@ def test_killed_at_any_instant_a_run_ends_as_if_nothing_had_happened(tmp_path, f
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode in (-signal.SIGKILL, 0)
-        steps |= {place.name for place in (broken / "checkpoints").iterdir()}
+        steps |= {place.name for place in (broken / "checkpoints").glob("*")}  # there are none before the first
     assert len(steps) > KILLS / 2  # it was struck in different places, and got on
     subprocess.run(command(broken, "--resume"), check=True, capture_output=True)
     assert ends_of(broken) == ends_of(whole)
