@@ -176,6 +176,14 @@ def test_binarisation_has_the_probability_it_states():
     assert torch.equal(Gray()(values), values / 255)
 
 
+@pytest.mark.parametrize("reading", [Binarise(1), Gray(4)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.uint8])
+def test_a_reading_leaves_what_it_is_given_as_it_was(reading, kind):
+    values = torch.tensor([[0, 1, 2, 4]], dtype=kind)
+    reading(values), reading.mean(values)
+    assert values.tolist() == [[0, 1, 2, 4]]
+
+
 def test_pixels_are_binarised_independently():
     x = Binarise()(torch.full((50_000, 8), 128, dtype=torch.uint8), torch.Generator().manual_seed(1))
     correlation = torch.corrcoef(x.T) - torch.eye(8)
