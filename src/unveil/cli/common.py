@@ -74,7 +74,7 @@ def open_run(
     facts = run.manifest["data"]
     for out in outs:
         apart(out, data, *trained_on(run))
-    found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir, strangers)
+    found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir, strangers, not run.told)
     shape = tuple(facts["shape"])
     if found.space.shape != shape:
         raise DataError(f"the run reads x of shape {shape}, and {found.name} has {found.space.shape}; match the two")

@@ -264,7 +264,7 @@ class Dataset:
         whole = torch.cat([part.labels for part in parts.values() if part.labels is not None])
         if whole.min() < 0 or whole.max() >= MOST_CLASSES:
             raise DataError(f"{self.name} has labels from {whole.min()} to {whole.max()}; number the classes 0, 1, 2, ...")
-        classes = int(whole.max()) + 1
+        classes = max(int(whole.max()) + 1, len(self.classes))
         assert self.train.labels is not None
         if strangers := sorted(set(whole.tolist()) - set(self.train.labels.tolist())):
             log.warning(
