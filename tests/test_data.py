@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 import unveil
 from unveil.data import Binarise, Feed, Gray, LinearGaussian, from_arrays
 from unveil.data import mnist as source
-from unveil.data.dataset import carve
 from unveil.data.facts import facts_of
 from unveil.data.idx import parse, read_bytes
 from unveil.data.load import load_like
+from unveil.data.splitting import carve
 from unveil.errors import DataError, SettingError
 
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from unveil.data.columns import Field
-from unveil.data.dataset import Dataset, Split
+from unveil.data.dataset import Dataset
 from unveil.data.reading import Plain
 from unveil.data.space import Measure, Space
+from unveil.data.split import Split
 from unveil.data.splitting import GIVEN, named, parted
 from unveil.data.tables.cells import Cells, shown
 from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, listed, remarks, strangers
