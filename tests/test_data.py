@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 import unveil
 from unveil.data import Binarise, Feed, Gray, LinearGaussian, from_arrays
 from unveil.data import mnist as source
-from unveil.data.dataset import carve
 from unveil.data.facts import facts_of
 from unveil.data.idx import parse, read_bytes
 from unveil.data.load import load_like
+from unveil.data.splitting import carve
 from unveil.errors import DataError, SettingError
 
 
@@ -174,6 +174,14 @@ def test_binarisation_has_the_probability_it_states():
     assert z.abs().max() < 4.5
     assert set(x.unique().tolist()) == {0.0, 1.0}
     assert torch.equal(Gray()(values), values / 255)
+
+
+@pytest.mark.parametrize("reading", [Binarise(1), Gray(4)])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.uint8])
+def test_a_reading_leaves_what_it_is_given_as_it_was(reading, kind):
+    values = torch.tensor([[0, 1, 2, 4]], dtype=kind)
+    reading(values), reading.mean(values)
+    assert values.tolist() == [[0, 1, 2, 4]]
 
 
 def test_pixels_are_binarised_independently():

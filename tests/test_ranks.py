@@ -41,7 +41,8 @@ from unveil.parts import Net, OptimalSigma, Point, Quantised, Standard
 from unveil.training import Training
 from unveil.training.loop import Trainer
 from unveil.training.peers import Microbatch, converse
-from unveil.training.ranks import ALONE, join
+from unveil.training.ranks import join
+from unveil.training.team import ALONE
 
 HELPER = Path(ranks.__file__)
 NOW = torch.tensor(1.5)

@@ -17,6 +17,7 @@ from unveil.recipes import recipe
 from unveil.refit import refit_prior
 from unveil.store import RunFolder
 from unveil.training import Training
+from unveil.training.flat import in_order
 from unveil.training.loop import Trainer
 
 
@@ -164,11 +165,28 @@ class Killed(Interrupt):
             raise KeyboardInterrupt
 
 
-def killed(data, path, step, precision="float32", **settings):
-    cut = replace(SMALL, training=replace(SMALL.training, precision=precision, **settings))
+def killed(data, path, step, precision="float32", of=SMALL, **settings):
+    cut = replace(of, training=replace(SMALL.training, precision=precision, **settings))
     with pytest.raises(KeyboardInterrupt):
         unveil.train(data, recipe=cut, out=path, monitor=Killed(step))
     return cut
+
+
+def settled(cut, data, path, step, looked):
+    """A trainer with the weights that the checkpoint of a step would settle for, and whether it has `looked` at any."""
+    trainer = Trainer(*cut.compose(cut.prepare(data)), data, cut.training, cut.training.precision)
+    trainer.state.restore(*RunFolder(path).checkpoint(step))
+    assert bool(trainer.state.best) is looked
+    if not looked:
+        trainer.state.consider(None)
+    trainer.state.use_best()
+    return trainer
+
+
+def same_weights(run, trainer):
+    expected = {**trainer.step.model.state_dict(prefix="model."), **trainer.step.objective.state_dict(prefix="objective.")}
+    found = {**run.model.state_dict(prefix="model."), **run.objective.state_dict(prefix="objective.")}
+    return found.keys() == expected.keys() and all(torch.equal(one, expected[name]) for name, one in found.items())
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -181,17 +199,12 @@ def test_a_run_that_was_killed_opens_with_the_weights_that_its_checkpoint_would_
     run = unveil.open(tmp_path / "run")
     assert f"unfinished: {last:,} steps were taken" in caplog.text
     assert "go on with --resume" in caplog.text
-    trainer = Trainer(*cut.compose(cut.prepare(tiny)), tiny, cut.training, precision)
-    trainer.state.restore(*RunFolder(tmp_path / "run").checkpoint(last))
-    assert bool(trainer.state.best) is (best is not None)
-    if not trainer.state.best:
-        trainer.state.consider(None)
-    trainer.state.use_best()
+    trainer = settled(cut, tiny, tmp_path / "run", last, best is not None)
     assert run.manifest["outcome"]["steps"] == last
     assert run.manifest["outcome"]["best_step"] == (best or last) == trainer.state.best_step
-    for mine, theirs in ((run.model, trainer.step.model), (run.objective, trainer.step.objective)):
-        expected = theirs.state_dict()
-        assert all(torch.equal(tensor, expected[name]) for name, tensor in mine.state_dict().items())
+    assert run.manifest["outcome"]["best_value"] == trainer.state.best_value
+    assert (best is None) == (trainer.state.best_value is None)
+    assert same_weights(run, trainer)
     report = run.evaluate(tiny, samples=2, images=5)
     assert report.kept is None
     assert "figures are not kept" in caplog.text
@@ -199,6 +212,39 @@ def test_a_run_that_was_killed_opens_with_the_weights_that_its_checkpoint_would_
         run.contender()
     unveil.train(tiny, recipe=cut, out=tmp_path / "run", resume=True)
     assert "unfinished" not in unveil.open(tmp_path / "run").manifest
+
+
+def test_weights_in_any_order_and_buffers_that_move_are_those_of_the_best_step(tiny, tmp_path):
+    """Such as exemplars, drawn afresh for each epoch, and the weights of a prior that come before those of products."""
+    of = recipe("exemplar").given(latent=2, hidden=(16,), exemplars=20)
+    cut = killed(tiny, tmp_path / "run", 23, of=of, checkpoint_steps=2)
+    last = RunFolder(tmp_path / "run").checkpoints()[-1]
+    run, trainer = unveil.open(tmp_path / "run"), settled(cut, tiny, tmp_path / "run", last, looked=True)
+    assert same_weights(run, trainer)
+    state, _ = RunFolder(tmp_path / "run").checkpoint(last)
+    moved = "model.prior.exemplars"
+    assert not torch.equal(state[f"best/buffer.{moved}"], state[f"buffers/{moved}"])
+    whole = torch.nn.ModuleDict({"model": run.model, "objective": run.objective})
+    assert [id(one) for one in whole.parameters()] != [id(one) for one in in_order(whole, list(whole.parameters()))]
+
+
+def test_weights_of_the_objective_are_those_of_the_checkpoint_too(tiny, tmp_path):
+    cut = killed(tiny, tmp_path / "run", 14, of=recipe("factor-vae").given(latent=2, hidden=(16,), critic=8))
+    run, last = unveil.open(tmp_path / "run"), RunFolder(tmp_path / "run").checkpoints()[-1]
+    assert list(run.objective.parameters())
+    assert same_weights(run, settled(cut, tiny, tmp_path / "run", last, looked=True))
+
+
+@pytest.mark.parametrize("place", [-1, 100])
+def test_a_checkpoint_with_a_flipped_bit_gives_way_to_the_one_before(place, tiny, tmp_path, caplog):
+    killed(tiny, tmp_path / "run", 14)
+    first, second = RunFolder(tmp_path / "run").checkpoints()
+    file = tmp_path / "run" / "checkpoints" / str(second) / "state.safetensors"
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    assert unveil.open(tmp_path / "run").manifest["outcome"]["steps"] == first
+    assert "taking the checkpoint before" in caplog.text
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_none_is_told(tiny, tmp_path, caplog):

@@ -16,7 +16,7 @@ from unveil.store import RunFolder, files, pieces
 from unveil.training import Training
 from unveil.training.cut import ALIGNED, Cut
 from unveil.training.footprint import SLICED, START, WHOLE, state_bytes
-from unveil.training.ranks import Team
+from unveil.training.team import Team
 
 HELPER = Path(sharding.__file__)
 NEAR = 1e-4

@@ -121,6 +121,48 @@ def test_rows_with_a_class_that_training_never_saw_are_anomalies_and_the_rest_is
     assert "3 of 3 (" in said(["score", "run", "strange.csv", "--fpr", "0.2"], capsys)
 
 
+@pytest.fixture(scope="module")
+def labelled(room):
+    """A model that is given the label of each row, and one that is not, of the same table."""
+    data = unveil.load(room / "people.csv", label="sex", drop=["id", "kids"])
+    for recipe in ("cvae", "table"):
+        unveil.train(data, recipe, out=room / recipe, epochs=1, latent=2, batch_size=40, threads=1)
+    return room
+
+
+HEAD, ROWS = "age,income,city,sex\n", ["50,50000,Oslo,f\n", "60,60000,Rome,f\n", "61,,Rome,f\n"]
+NO_LABELS = {
+    "line 3: column 'sex' is the label, and holds 'q', which is none of its classes (f, m)": "61,,Rome,q\n",
+    "line 3: column 'sex' is the label, and says nothing": "61,,Rome,\n",
+}
+
+
+@pytest.mark.parametrize(("words", "row"), NO_LABELS.items())
+def test_a_label_of_no_class_is_done_without_where_the_model_can(words, row, labelled, capsys, monkeypatch):
+    monkeypatch.chdir(labelled)
+    (labelled / "right.csv").write_text(HEAD + ROWS[0] + ROWS[2] + ROWS[1])
+    (labelled / "wrong.csv").write_text(HEAD + ROWS[0] + row + ROWS[1])
+    for name in ("right", "wrong"):
+        assert main(["score", "table", f"{name}.csv", "--fpr", "0.2", "--out", f"{name}.scores.csv"]) == 0
+    line = f"wrong.csv, {words}; all rows are taken as unlabelled, for this model needs no labels\n"
+    assert capsys.readouterr().err.count(line) == 1
+    assert read(labelled / "wrong.scores.csv") == read(labelled / "right.scores.csv")
+    assert main(["evaluate", "table", "wrong.csv", "--split", "all", "--samples", "5"]) == 0
+    assert line in capsys.readouterr().err
+    said(["encode", "table", "wrong.csv", "--out", "z.npz", "--split", "test"], capsys)
+    assert set(np.load("z.npz")["label"]) == {-1}
+    for name in ("score", "evaluate"):
+        error = said([name, "cvae", "wrong.csv"], capsys, 2)
+        assert error.endswith(f"wrong.csv, {words}; write its class there, or remove the row\n")
+        assert error.count("\n") == 1
+
+
+def test_a_model_that_is_given_labels_scores_rows_of_some_classes_alone(labelled, capsys, monkeypatch):
+    monkeypatch.chdir(labelled)
+    (labelled / "some.csv").write_text(HEAD + "".join(ROWS))
+    assert "3 rows in s.csv" in said(["score", "cvae", "some.csv", "--fpr", "0.2", "--out", "s.csv"], capsys)
+
+
 def test_pictures_show_columns_of_data_and_of_samples(trained):
     from PIL import Image
 

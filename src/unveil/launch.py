@@ -30,8 +30,9 @@ from unveil.training.config import Training
 from unveil.training.cut import Cut
 from unveil.training.loop import fit
 from unveil.training.precision import device_for, resolve
-from unveil.training.ranks import Team, join, own_device
+from unveil.training.ranks import join, own_device
 from unveil.training.saving import follow, read, save
+from unveil.training.team import Team
 from unveil.training.unfinished import most
 from unveil.training.watching import Monitor, Outcome
 

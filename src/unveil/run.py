@@ -104,6 +104,12 @@ class Run:
         return given
 
     @property
+    def told(self) -> bool:
+        """Whether the model is given the label of each example, and can do nothing without."""
+        facts = self.manifest["data"]
+        return bool(facts.get("classes", 0)) and facts.get("known") is None
+
+    @property
     def columns(self) -> tuple[Field, ...]:
         """Of the table that it was trained on, each with its name; empty for other data."""
         return tuple(Field(**{**one, "words": tuple(one["words"])}) for one in self.manifest["data"].get("columns", []))

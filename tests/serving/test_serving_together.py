@@ -7,6 +7,7 @@ from helpers.verdicts import composed
 
 from unveil.data import from_arrays
 from unveil.data.facts import facts_of
+from unveil.distributions import Mixture
 from unveil.models import VAE
 from unveil.parts import Gaussian, Isotropic, Net, Standard
 from unveil.randomness import reseed
@@ -114,9 +115,22 @@ def test_without_batching_each_request_is_a_pass(runs):
     assert passes == [1] * 6
 
 
-APART = {"vamp": {"sample", "mean"}, "svae": {"score"}}
-"""Mixtures draw each component as often as the one that is drawn most, and that posterior draws until it is content."""
-SEVERAL = (*APART, "flow-prior", "vae-iaf", "poincare-vae", "gumbel-vae", "vq-vae", "rhvae", "m2", "nvae-small", "ae")
+APART = {"svae": {"score"}}
+"""That posterior draws until it is content."""
+SEVERAL = (
+    *APART,
+    "vamp",
+    "exemplar",
+    "ae",
+    "flow-prior",
+    "vae-iaf",
+    "poincare-vae",
+    "gumbel-vae",
+    "vq-vae",
+    "rhvae",
+    "m2",
+    "nvae-small",
+)
 
 
 @pytest.mark.parametrize("name", SEVERAL)
@@ -133,6 +147,27 @@ def test_models_of_every_kind_are_served_and_joined(name, tiny):
     pieces = {kind: Piece(1, 0, {one: given[one] for one in (*names, "context")}) for kind, names in wanted.items()}
     joined = {kind for kind, piece in pieces.items() if served.kinds[kind].work.joins(piece)}
     assert joined == set(wanted) - APART.get(name, set())
+
+
+@pytest.mark.parametrize("given", [{}, {"x": torch.linspace(0, 9, 4)[:, None]}])
+def test_draws_of_a_mixture_that_requests_share_are_joined_and_others_are_not(given):
+    """Each component is drawn as often as the one that is drawn most: how often that is, all rows decide."""
+    passes = []
+
+    def work(piece):
+        reseed(piece.seed, "test")
+        own = piece.given.get("x")
+        means = torch.tensor([-9.0, 0.0, 9.0]) if own is None else torch.cat([own, -own], 1)
+        mixture = Mixture(torch.zeros(means.shape[-1]).log_softmax(0), torch.distributions.Normal(means, 0.1))
+        return {"x": mixture.sample((piece.count,) if own is None else (1,)).reshape(piece.count)}
+
+    together = Together(_counted(work, passes))
+    pieces = [Piece(n, n, {name: rows[:1].expand(n, 1) for name, rows in given.items()}) for n in (1, 9, 4)]
+    assert together.joins(pieces[0]) is (not given)
+    passes.clear()
+    for piece, found in zip(pieces, together(pieces), strict=True):
+        assert torch.equal(found["x"], work(piece)["x"])
+    assert passes == ([1, 9, 4] if given else [14])
 
 
 class Rejecting(torch.nn.Module):

@@ -15,12 +15,8 @@ from typing import TYPE_CHECKING, Any
 from unveil.errors import DataError, SettingError
 
 if TYPE_CHECKING:
+    from unveil.cli.options import Reading
     from unveil.data import Dataset
-    from unveil.data.held import Held
-    from unveil.data.images.how import How
-    from unveil.data.mapped import File
-    from unveil.data.pick import Pick
-    from unveil.data.tables.table import How as TableHow
     from unveil.run import Run
 
 READ = ("", ".png", ".parquet")
@@ -78,7 +74,7 @@ def open_run(
     facts = run.manifest["data"]
     for out in outs:
         apart(out, data, *trained_on(run))
-    found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir, strangers)
+    found = run.load_data(data_dir) if data is None else load_like(data, facts, data_dir, strangers, not run.told)
     shape = tuple(facts["shape"])
     if found.space.shape != shape:
         raise DataError(f"the run reads x of shape {shape}, and {found.name} has {found.space.shape}; match the two")
@@ -87,10 +83,15 @@ def open_run(
     return run, found
 
 
-def asked(*records: How | File | Pick | TableHow | Held) -> dict[str, Any]:
-    """What was asked for of how data are read: nothing where all is left as it is, which any source takes."""
+def load(source: str, how: Reading) -> Dataset:
+    """Data that are to be trained on, read as was asked for."""
+    import unveil
+
+    records = (how.images, how.file, how.pick, how.table, how.held)
     given = {(field.name, field.default): getattr(one, field.name) for one in records for field in fields(one)}
-    return {name: value for (name, default), value in given.items() if value != default}
+    # what is left as it is goes unsaid, which any source takes
+    asked = {name: value for (name, default), value in given.items() if value != default}
+    return unveil.load(source, data_dir=how.data_dir, measure=how.measure, **asked)
 
 
 def trained_on(run: Run) -> list[str | None]:

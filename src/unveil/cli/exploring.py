@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import webbrowser
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from tyro.conf import Positional, arg
-
+from unveil.cli import options
 from unveil.cli.common import apart, command, ending, open_run, start, trained_on
 from unveil.cli.parsing import parse
 from unveil.errors import DataError
@@ -18,30 +16,9 @@ if TYPE_CHECKING:
     from unveil.run import Run
 
 
-@dataclass(frozen=True)
-class Explore:
-    """Write a run as one HTML page to move through, which works offline from a file, and open it in the browser.
-
-    Attributes:
-        run: a run folder.
-        data: whose test split is shown; without it, that of what the run was trained on.
-        out: a .html file.
-        no_data: leave out all examples of the data: points, pictures, and walks between them.
-        no_open: write the page, and do not open it.
-        data_dir: folder with MNIST's files.
-    """
-
-    run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
-    out: Path = Path("explore.html")
-    no_data: bool = False
-    no_open: bool = False
-    data_dir: Path | None = None
-
-
 def explore(arguments: list[str]) -> int:
     """`unveil explore`."""
-    given = parse(Explore, "explore", arguments)
+    given = parse(options.Explore, "explore", arguments)
     start()
     import unveil
 
@@ -71,7 +48,7 @@ def examples(run: Run, data_dir: Path | None = None) -> Dataset | None:
         return None
 
 
-def _data(run: Run, given: Explore) -> Dataset | None:
+def _data(run: Run, given: options.Explore) -> Dataset | None:
     if given.data is not None:
         return open_run(given.run, given.data, given.data_dir)[1]
     return examples(run, given.data_dir)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional, arg
-
+from unveil.cli import options
 from unveil.cli.common import apart, ending, start, trained_on
 from unveil.cli.exploring import examples, write_out
 from unveil.cli.parsing import parse
@@ -16,28 +14,9 @@ if TYPE_CHECKING:
     from unveil.run import Run
 
 
-@dataclass(frozen=True)
-class Export:
-    """Write a model in a form that needs no Unveil: graphs and a loader to call them in a folder, or a page to explore.
-
-    Attributes:
-        run: a run folder.
-        to: onnx for onnxruntime, torch for torch.export, numpy for NumPy alone; html for the page of `unveil explore`.
-        out: the folder, which is not to exist, or the .html file; without it, the run's name with what it is for: vae-onnx,
-            vae.html.
-        no_data: leave examples out of a page; refuse a bundle of a model whose prior is made of training examples, which it
-            would carry encoded.
-    """
-
-    run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    to: Literal["onnx", "torch", "numpy", "html"] = "onnx"
-    out: Path | None = None
-    no_data: bool = False
-
-
 def export(arguments: list[str]) -> int:
     """`unveil export`."""
-    given = parse(Export, "export", arguments)
+    given = parse(options.Export, "export", arguments)
     start()
     import unveil
 

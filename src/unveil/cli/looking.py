@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import apart, asked, command, ending, introduce, start
+from unveil.cli.common import apart, command, ending, introduce, load, start
 from unveil.cli.numbers import lines
 from unveil.cli.parsing import parse
 
@@ -27,12 +27,10 @@ def inspect(arguments: list[str]) -> int:
     """`unveil inspect`."""
     given = parse(options.Inspect, "inspect", arguments)
     start()
-    import unveil
-
     ending(given.out, (".png",))
-    apart(given.out, given.data, given.held.validation, given.held.test)
-    hows = (given.images, given.file, given.pick, given.table, given.held)
-    data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
+    held = given.reading.held
+    apart(given.out, given.data, held.validation, held.test)
+    data = load(given.data, given.reading)
     introduce(data, bad=None)
     lines("", _table(data), [])
     if data.columns:

@@ -25,7 +25,8 @@ def prepare(command: str) -> None:
 
 def is_to_say() -> bool:
     """Whether an error is this process's to say. Where it is not, somebody is given the time to say it."""
-    from unveil.training.ranks import ALONE, GOING, joined
+    from unveil.training.ranks import joined
+    from unveil.training.team import ALONE, GOING
 
     if joined() is not ALONE:
         return joined().speaks()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from tyro.conf import Positional, arg
-
+from unveil.cli import options
 from unveil.cli.common import apart, command, ending, open_run, start, trained_on
 from unveil.cli.parsing import parse
 from unveil.errors import DataError
@@ -17,28 +14,9 @@ if TYPE_CHECKING:
     from unveil.run import Run
 
 
-@dataclass(frozen=True)
-class Report:
-    """Write a run down as one HTML page, to read or to print: its pictures, its report card, and how it was made.
-
-    Attributes:
-        run: a run folder.
-        data: what to draw; without it, what the run was trained on.
-        out: a .html file.
-        no_data: leave out the pictures that show data: reconstructions, test examples in the latent plane, columns.
-        data_dir: folder with MNIST's files.
-    """
-
-    run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
-    out: Path = Path("report.html")
-    no_data: bool = False
-    data_dir: Path | None = None
-
-
 def report(arguments: list[str]) -> int:
     """`unveil report`."""
-    given = parse(Report, "report", arguments)
+    given = parse(options.Report, "report", arguments)
     start()
     import unveil
     from unveil.pages import facts
@@ -57,7 +35,7 @@ def report(arguments: list[str]) -> int:
     return 0
 
 
-def _pictures(run: Run, given: Report) -> tuple[list[Shown], str]:
+def _pictures(run: Run, given: options.Report) -> tuple[list[Shown], str]:
     """What there is to see, and why pictures with data are missing where they are."""
     from unveil.pages.shown import with_data, without_data
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tyro.conf import Positional, UseAppendAction, arg
-
+from unveil.cli import options
 from unveil.cli.common import CODES, start
 from unveil.cli.parsing import parse
 from unveil.cli.progress import say
@@ -18,44 +16,9 @@ if TYPE_CHECKING:
     from unveil.serving.served import Served
 
 
-@dataclass(frozen=True)
-class Serve:
-    """Serve a model over HTTP: POST /sample, /encode, /decode, /reconstruct and /score, GET / and /openapi.json.
-
-    Without more it is reached from this machine alone. Ctrl-C ends it, once what was asked is answered.
-
-    Attributes:
-        run: a run folder.
-        host: address to serve at; any but this machine's own wants a token.
-        port: likewise; 0 for one that is free.
-        allow_host: a name by which it is reached beside --host, as a proxy sends it; give the option once for each.
-        allow_origin: the origin of pages that may ask, https://name; give the option once for each.
-        token_file: a file with the token that requests must send; without it, $UNVEIL_TOKEN, if that is set.
-        examples: most examples in a request.
-        queue: requests that may wait; one more is answered 503.
-        seconds: that a request may take; one that takes longer is answered 503.
-        samples: K, draws of z for each x that is scored.
-        no_batching: compute requests one after another, instead of those that wait together.
-        threads: CPU threads; 0 for as many as torch takes.
-    """
-
-    run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    host: str = "127.0.0.1"
-    port: int = 8000
-    allow_host: UseAppendAction[tuple[str, ...]] = ()
-    allow_origin: UseAppendAction[tuple[str, ...]] = ()
-    token_file: Path | None = None
-    examples: int = Limits.examples
-    queue: int = Limits.queue
-    seconds: float = Limits.seconds
-    samples: int = 100
-    no_batching: bool = False
-    threads: int = 1
-
-
 def serve(arguments: list[str]) -> int:
     """`unveil serve`."""
-    given = parse(Serve, "serve", arguments)
+    given = parse(options.Serve, "serve", arguments)
     require()
     start()
     limits = replace(Limits(), examples=given.examples, queue=given.queue, seconds=given.seconds)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unveil.cli import options
-from unveil.cli.common import CODES, asked, command, introduce, start
+from unveil.cli.common import CODES, command, introduce, load, start
 from unveil.cli.numbers import show
 from unveil.cli.parsing import parse, parse_train
 from unveil.errors import SettingError
@@ -39,13 +39,11 @@ def train(arguments: list[str]) -> int:
     if given.latent is not None:
         chosen = chosen.given(latent=given.latent)
     start()
-    import unveil
     from unveil.training.ranks import join
 
-    hows = (given.images, given.file, given.pick, given.table, given.held)
     team = join(given.training.timeout)
     with team.failing_together():
-        data = unveil.load(given.data, data_dir=given.data_dir, measure=given.measure, **asked(*hows))
+        data = load(given.data, given.reading)
     introduce(data)
     if team.rank == 0:
         for sentence in _little(data, chosen.training):

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from unveil.data.columns import Field, check_columns
-from unveil.data.dataset import Dataset, Split
+from unveil.data.dataset import Dataset
 from unveil.data.files import arrays_in
 from unveil.data.mapped import is_large, rows_of
 from unveil.data.reading import Binarise, Gray, Plain, Reading
 from unveil.data.single import LARGEST, single, unmasked, whole
 from unveil.data.space import Measure, Space, check_channels
+from unveil.data.split import Split
 from unveil.data.splitting import parted
 from unveil.data.store import Stored, chunks
 from unveil.errors import DataError, option, unknown

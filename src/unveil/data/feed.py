@@ -10,8 +10,8 @@ from torch import Tensor
 
 from unveil.data.ahead import Ahead
 from unveil.data.batch import Batch, Peers
-from unveil.data.dataset import Split, pick
 from unveil.data.order import Windows
+from unveil.data.split import Split, pick
 from unveil.data.store import Store
 from unveil.errors import SettingError
 from unveil.randomness import generator

@@ -8,8 +8,9 @@ from math import isfinite
 
 import torch
 
-from unveil.data.dataset import Dataset, Split, carve
-from unveil.data.splitting import HELD_OUT
+from unveil.data.dataset import Dataset
+from unveil.data.split import Split
+from unveil.data.splitting import HELD_OUT, carve
 from unveil.errors import DataError
 
 

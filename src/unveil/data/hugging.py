@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as Items
 
-from unveil.data.dataset import Dataset, Split
+from unveil.data.dataset import Dataset
 from unveil.data.images.decode import BadImageError, Blob
 from unveil.data.images.encoded import stored
 from unveil.data.images.how import USUAL, How, classes_said, notes
@@ -31,6 +31,7 @@ from unveil.data.shards.labels import Label, as_label, numbered
 from unveil.data.shards.parquet import class_names, needs_pyarrow
 from unveil.data.shards.tar import LARGEST
 from unveil.data.space import Measure, Space
+from unveil.data.split import Split
 from unveil.data.splitting import parted
 from unveil.errors import DataError
 

@@ -19,12 +19,13 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Dataset as Items
 
 from unveil.data.arrays import as_labels, as_values, reading_for
-from unveil.data.dataset import Dataset, Split
+from unveil.data.dataset import Dataset
 from unveil.data.images.decode import GRAY, Frame, framed
 from unveil.data.images.reading import every, reading_of_images, two_toned
 from unveil.data.pick import ANY, Pick
 from unveil.data.single import single, unmasked
 from unveil.data.space import Measure, Space
+from unveil.data.split import Split
 from unveil.data.splitting import GIVEN, parted
 from unveil.errors import DataError, unknown
 from unveil.hardware import free_memory, gigabytes

@@ -151,15 +151,19 @@ def load_again(facts: Mapping[str, Any], data_dir: str | Path | None = None) -> 
 
 
 def load_like(
-    source: Any, facts: Mapping[str, Any], data_dir: str | Path | None = None, strangers: bool = False
+    source: Any,
+    facts: Mapping[str, Any],
+    data_dir: str | Path | None = None,
+    strangers: bool = False,
+    unlabelled: bool = False,
 ) -> Dataset:
     """Data read as others were that a manifest tells of: in the same space, by the same options where they apply.
 
     With `strangers`, rows of a table that have a class which its columns do not have are `Dataset.strange`, and else an
-    error.
+    error. So is, without `unlabelled`, a label that is missing or of no class; with it, the table has no labels then.
     """
     if isinstance(source, (str, Path)) and _is_table(path := _path(source)):
-        return replace(tables.read_like(path, facts, strangers), name=str(path.absolute()))
+        return replace(tables.read_like(path, facts, strangers, unlabelled), name=str(path.absolute()))
     if isinstance(source, (str, Path)) and facts["measure"] == "columns":
         raise DataError(f"the run was trained on a table, and {source} is none; give a .csv or .parquet file")
     options = {name: value for name, value in facts.get("options", {}).items() if name in _takes(source)}

@@ -19,9 +19,11 @@ from typing import IO
 import torch
 
 from unveil.data.arrays import as_labels, reading_for
-from unveil.data.dataset import Dataset, Split, carve
+from unveil.data.dataset import Dataset
 from unveil.data.idx import parse, read_bytes
 from unveil.data.space import Measure, Space
+from unveil.data.split import Split
+from unveil.data.splitting import carve
 from unveil.errors import DataError
 
 log = logging.getLogger(__name__)

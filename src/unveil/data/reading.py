@@ -63,7 +63,7 @@ class Gray(Reading):
     measure = "unit"
 
     def __call__(self, values: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return values.float().div_(self.levels)
+        return _own(values).div_(self.levels)
 
     def mean(self, values: Tensor) -> Tensor:
         return self(values)
@@ -91,8 +91,13 @@ class Binarise(Reading):
         bits = torch.empty(ceil(values.numel() / 4), dtype=torch.int64, device=values.device)
         bits.random_(-(2**63), None, generator=generator)
         uniform = bits.view(torch.int16)[: values.numel()].view(values.shape)
-        threshold = values.float().mul_(65536 / self.levels).sub_(32768)
+        threshold = _own(values).mul_(65536 / self.levels).sub_(32768)
         return (uniform < threshold).float()
 
     def mean(self, values: Tensor) -> Tensor:
-        return values.float().div_(self.levels)
+        return _own(values).div_(self.levels)
+
+
+def _own(values: Tensor) -> Tensor:
+    """`values` as float32 in memory of their own, to be written to: `float` gives back the very tensor where it is one."""
+    return values.to(torch.float32, copy=True)

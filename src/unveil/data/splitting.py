@@ -8,7 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from unveil.data.dataset import Split, carve
+from unveil.data.split import Split
+from unveil.errors import DataError
+from unveil.randomness import generator
 
 GIVEN = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"} | {
     "test": "test",
@@ -44,3 +46,17 @@ def parted(whole: Split, given: Mapping[str, Tensor]) -> tuple[Split, Split, Spl
         rows[name] = rest[part]
     train, validation, test = (replace(whole.subset(rows[name]), name=name) for name in ("train", "validation", "test"))
     return train, validation, test
+
+
+def carve(n: int, *shares: float) -> tuple[Tensor, ...]:
+    """Split rows 0..n-1 into disjoint parts of the given shares and the rest, by one fixed permutation.
+
+    The permutation depends on n alone, so that a dataset has the same splits in every run, whatever its seed. Each part
+    is sorted, and every share of at least one row is kept.
+    """
+    order = torch.randperm(n, generator=generator("splits", n))
+    counts = [max(1, round(share * n)) for share in shares]
+    if sum(counts) >= n:
+        raise DataError(f"{n} examples are too few for training, validation and test; give at least {len(shares) + 1}")
+    parts = torch.split(order, [*counts, n - sum(counts)])
+    return tuple(part.sort().values for part in parts)

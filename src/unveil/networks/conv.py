@@ -48,6 +48,13 @@ class ConvEncoder(nn.Module):
         return self.last(beside(x.flatten(1), context, self.context))
 
 
+def upsampled(h: Tensor, layers: nn.ModuleList, shapes: Sequence[tuple[int, int]]) -> Tensor:
+    """`h` (N, C, H, W) brought to each of `shapes` in turn by nearest neighbours, each followed by its layer."""
+    for layer, size in zip(layers, shapes, strict=True):
+        h = F.silu(layer(F.interpolate(h, size=size, mode="nearest")))
+    return h
+
+
 class ConvDecoder(nn.Module):
     """Vectors to images: one linear layer, then upsampling by nearest neighbours and convolutions.
 
@@ -79,9 +86,7 @@ class ConvDecoder(nn.Module):
         h = F.silu(self.first(beside(z.flatten(1), context, self.context))).unflatten(
             1, (self.channels[0], *self._sizes[0])
         )
-        for layer, size in zip(self.layers, self._sizes[1:], strict=True):
-            h = F.silu(layer(F.interpolate(h, size=size, mode="nearest")))
-        return self.last(h) + self.bias
+        return self.last(upsampled(h, self.layers, self._sizes[1:])) + self.bias
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unveil.networks.conv import sizes
+from unveil.networks.conv import sizes, upsampled
 
 
 def grid_size(image: Sequence[int], levels: int) -> tuple[int, int]:
@@ -63,9 +63,7 @@ class GridDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = F.silu(self.first(z.transpose(1, 2).unflatten(2, self._sizes[0])))
-        for layer, size in zip(self.layers, self._sizes[1:], strict=True):
-            h = F.silu(layer(F.interpolate(h, size=size, mode="nearest")))
-        return self.last(h) + self.bias
+        return self.last(upsampled(h, self.layers, self._sizes[1:])) + self.bias
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:

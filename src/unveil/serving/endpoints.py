@@ -232,8 +232,8 @@ def _read(served: Served, x: Tensor, seed: int) -> Tensor:
     """x as its nats are of: gray pixels of a binary image are binarised, each example by a key of its own."""
     if served.facts.space.measure != "binary" or bool((x == x.round()).all()):
         return x
-    reading = Binarise(1)  # which writes into floats that it is given
-    return torch.stack([reading(one.clone(), generator(seed, "reading", "serve", row)) for row, one in enumerate(x)])
+    reading = Binarise(1)
+    return torch.stack([reading(one, generator(seed, "reading", "serve", row)) for row, one in enumerate(x)])
 
 
 def _split(context: Tensor | None, count: int, rows: int) -> Sequence[Tensor | None]:

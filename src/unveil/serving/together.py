@@ -12,7 +12,8 @@ that draws until something is accepted, say, is asked for one request after anot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from unveil.distributions import drawn_from
 from unveil.randomness import key, overheard
 
 FILLS = {
@@ -34,6 +36,8 @@ INTO = frozenset({"uniform_", "normal_", "exponential_", "bernoulli_", "random_"
 """Operations that fill a tensor with noise."""
 OF = frozenset({"normal", "bernoulli", "multinomial", "poisson", "binomial", "_standard_gamma", "_sample_dirichlet"})
 """Operations that draw from distributions whose parameters are tensors."""
+MIXED = drawn_from.__name__
+"""What draws from components that were chosen: how often from each of them hangs on all rows."""
 LIKE = {"rtol": 1e-5, "atol": 1e-5}
 """How near the answers of a joint pass must be to those of passes alone."""
 ODD = 1e-3
@@ -110,7 +114,7 @@ class _Apart(TorchFunctionMode):
         place, counts = self._place(name, found), [piece.count for piece in self.pieces]
         rows, start = sum(counts), 0
         for count, generator in zip(counts, self.generators, strict=True):
-            if name not in OF and place.dim == 0 and place.outer == place.inner == 1:
+            if (name in FILLS or name in INTO) and place.dim == 0 and place.outer == place.inner == 1:
                 _fill(func, name, args, kwargs, found[start : start + count], generator)  # these lie in one piece
             else:
                 slot = found.unflatten(place.dim, (place.outer, rows, place.inner)).narrow(place.dim + 1, start, count)
@@ -137,7 +141,7 @@ class _Apart(TorchFunctionMode):
 def _random(func: Any, kwargs: Mapping[str, Any] | None) -> str | None:
     """The name of an operation that draws from the default generator; None for others."""
     name = getattr(func, "__name__", "")
-    drawn = name in FILLS or name in INTO or name in OF
+    drawn = name in FILLS or name in INTO or name in OF or name == MIXED
     return name if drawn and (kwargs or {}).get("generator") is None else None
 
 
@@ -165,9 +169,12 @@ def _drawn(
     start: int,
 ) -> Tensor:
     """What an operation would have given for the rows from `start` on alone, a tensor like `alone`."""
-    if name not in OF:
+    if name in FILLS or name in INTO:
         return _fill(func, name, args, kwargs, alone, generator)
     count = alone.shape[place.dim] // (place.outer * place.inner)
+    if name == "multinomial" and place.dim == alone.dim() - 1 and len(args) > 1:  # draws for rows that share the weights
+        several: Tensor = func(args[0], alone.shape[-1], *args[2:], **kwargs, generator=generator)
+        return several
 
     def part(one: Any) -> Any:
         if not isinstance(one, Tensor) or one.dim() <= place.dim:
@@ -177,8 +184,22 @@ def _drawn(
         spread = one.unflatten(place.dim, (place.outer, rows, place.inner))
         return spread.narrow(place.dim + 1, start, count).flatten(place.dim, place.dim + 2)
 
+    if name == MIXED:
+        components, chosen = args
+        if place.dim > 0:
+            raise NotJoinable  # each row has components of its own
+        with _as_default(generator):
+            return drawn_from(components, part(chosen))
     drawn: Tensor = func(*map(part, args), **{name: part(one) for name, one in kwargs.items()}, generator=generator)
     return drawn
+
+
+@contextmanager
+def _as_default(generator: torch.Generator) -> Iterator[None]:
+    """Within, what draws from the default generator draws from this one."""
+    torch.default_generator.set_state(generator.get_state())
+    yield
+    generator.set_state(torch.default_generator.get_state())
 
 
 class Together:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from unveil.training.ranks import Team
+from unveil.training.team import Team
 
 ALIGNED = 64
 """Slices begin at multiples of this, so that vector instructions take the same numbers together as they do uncut."""

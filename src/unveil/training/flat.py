@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unveil.errors import SettingError
 from unveil.training.cut import Cut
-from unveil.training.ranks import ALONE, Team
+from unveil.training.team import ALONE, Team
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers that do nothing with their weights but a matrix product or a convolution."""

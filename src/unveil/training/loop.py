@@ -24,13 +24,13 @@ from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
 from unveil.training.microbatches import Microbatches
 from unveil.training.precision import autocast
-from unveil.training.ranks import ALONE, Team
 from unveil.training.recovery import LOST, Recovery
 from unveil.training.schedules import learning_rate
 from unveil.training.state import State
 from unveil.training.step import FIGURES, Step
 from unveil.training.stop import Stop
 from unveil.training.tally import Tally
+from unveil.training.team import ALONE, Team
 from unveil.training.validation import looked
 from unveil.training.watching import Journal, Monitor, Outcome
 

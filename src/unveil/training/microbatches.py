@@ -23,9 +23,9 @@ from unveil.part import Part
 from unveil.randomness import reseed
 from unveil.training.flat import Flat
 from unveil.training.peers import Asked, Microbatch, added, converse
-from unveil.training.ranks import Team
 from unveil.training.step import FIGURES, Step
 from unveil.training.stop import WISHES
+from unveil.training.team import Team
 
 Scalars = Mapping[str, Tensor]
 RARELY = 10

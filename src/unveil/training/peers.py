@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from unveil.errors import SettingError
-from unveil.training.ranks import Team
+from unveil.training.team import Team
 
 Result = TypeVar("Result")
 

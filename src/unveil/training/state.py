@@ -13,8 +13,8 @@ from unveil.errors import RunError, SettingError
 from unveil.training.average import Average
 from unveil.training.flat import Flat
 from unveil.training.guard import GuardedAdam
-from unveil.training.ranks import ALONE, Team
 from unveil.training.tally import Tally
+from unveil.training.team import ALONE, Team
 
 
 class State:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from unveil.data import Looks
 from unveil.evaluation import bound
-from unveil.training.ranks import Team
 from unveil.training.step import Step
+from unveil.training.team import Team
 
 NAMES = ("distortion", "rate", "loss")
 

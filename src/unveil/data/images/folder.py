@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.dataset import Dataset, Split
+from unveil.data.dataset import Dataset
 from unveil.data.images.encoded import stored
 from unveil.data.images.how import USUAL, How, classes_said, notes
 from unveil.data.images.reading import reading_of_images
 from unveil.data.images.scan import scan
 from unveil.data.images.survey import survey
 from unveil.data.space import Measure, Space
+from unveil.data.split import Split
 from unveil.data.splitting import GIVEN, named, parted
 from unveil.errors import DataError
 

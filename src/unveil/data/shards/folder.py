@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.dataset import Dataset, Split
+from unveil.data.dataset import Dataset
 from unveil.data.images.encoded import Encoded
 from unveil.data.images.how import USUAL, How, classes_said, notes
 from unveil.data.images.reading import reading_of_images
@@ -24,6 +24,7 @@ from unveil.data.shards.labels import numbered
 from unveil.data.shards.parquet import Parquets, parquets
 from unveil.data.shards.tar import Tars, tars
 from unveil.data.space import Measure, Space
+from unveil.data.split import Split
 from unveil.data.splitting import GIVEN, parted
 from unveil.data.store import Store
 from unveil.errors import DataError

@@ -169,13 +169,17 @@ def _numbered(cells: Cells, field: Field) -> np.ndarray:
         word = cells.words[place]
         code = number.get(word, number.get(_meant(word)))
         if code is None:
-            listed = ", ".join(field.words[:8]) + (", ..." if len(field.words) > 8 else "")
             raise DataError(
-                f"{cells.at(place)} holds {shown(word)}, which is none of its classes ({listed}); leave the cell empty to "
+                f"{cells.at(place)} holds {shown(word)}, which is none of {listed(field.words)}; leave the cell empty to "
                 "have it taken as unknown"
             )
         found[place] = code
     return found[cells.codes]
+
+
+def listed(words: Sequence[str]) -> str:
+    """The classes of a column, the first of them by name."""
+    return f"its classes ({', '.join(words[:8])}{', ...' if len(words) > 8 else ''})"
 
 
 def _numbers(field: Field) -> dict[Decimal | str, float]:

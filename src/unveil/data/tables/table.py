@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +13,18 @@ import torch
 from torch import Tensor
 
 from unveil.data.columns import Field
-from unveil.data.dataset import Dataset, Split
+from unveil.data.dataset import Dataset
 from unveil.data.reading import Plain
 from unveil.data.space import Measure, Space
+from unveil.data.split import Split
 from unveil.data.splitting import GIVEN, named, parted
 from unveil.data.tables.cells import Cells, shown
-from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, remarks, strangers
+from unveil.data.tables.kinds import LeftOutError, as_field, coded, guessed, listed, remarks, strangers
 from unveil.data.tables.parquet import read_parquet
 from unveil.data.tables.text import read_csv
 from unveil.errors import DataError, option, unknown
+
+log = logging.getLogger(__name__)
 
 READERS = {".csv": read_csv, ".tsv": read_csv, ".parquet": read_parquet}
 SUFFIXES = tuple(READERS)
@@ -71,11 +75,13 @@ class Known:
         columns: the ones to read, in this order.
         classes: names of the labels.
         strangers: whether rows with a class that its column does not have are taken, as `Dataset.strange`.
+        unlabelled: whether all rows are taken without labels, and this is said, where some have none or one of no class.
     """
 
     columns: tuple[Field, ...]
     classes: tuple[str, ...]
     strangers: bool = False
+    unlabelled: bool = False
 
 
 def read(path: Path, drop: Sequence[str] = (), only: Sequence[str] | None = None) -> list[Cells]:
@@ -185,20 +191,30 @@ def _labels(cells: Cells | None, known: Known | None) -> tuple[tuple[str, ...], 
     """Names of the classes, and each row's number."""
     if cells is None:
         return () if known is None else known.classes, None
-    if cells.missing.any():
-        line = cells.lines[int(np.argmax(cells.missing))]
-        raise DataError(
-            f"{cells.source}, {cells.unit} {line}: column {cells.name!r} is the label, and says nothing; fill it in, or "
-            "remove the row"
-        )
+    classes = () if known is None else known.classes
+    field = Field(cells.name, f"categorical:{len(classes)}", classes) if classes else None
+    if (wrong := _no_label(cells, field)) is not None:
+        if known is None or not known.unlabelled:
+            raise DataError(f"{wrong}; write its class there, or remove the row")
+        log.warning("%s; all rows are taken as unlabelled, for this model needs no labels", wrong)
+        return classes, None
     try:
-        field = as_field(cells, "categorical")[0] if known is None or not known.classes else None
+        field = field or as_field(cells, "categorical")[0]
     except LeftOutError as error:
         raise DataError(f"{cells.source}: column {cells.name!r} cannot be the label: {error}") from None
-    if field is None:
-        assert known is not None
-        field = Field(cells.name, f"categorical:{len(known.classes)}", known.classes)
     return field.words, torch.from_numpy(coded(cells, field)).long()
+
+
+def _no_label(cells: Cells, field: Field | None) -> str | None:
+    """Where a label is missing, or is none of the classes of `field`, in words; None where all are as they should be."""
+    if cells.missing.any():
+        line = cells.lines[int(np.argmax(cells.missing))]
+        return f"{cells.source}, {cells.unit} {line}: column {cells.name!r} is the label, and says nothing"
+    strange = {} if field is None else strangers(cells, field)[1]
+    if field is None or not strange:
+        return None
+    place = int(cells.codes[min(strange)])
+    return f"{cells.at(place)} is the label, and holds {shown(cells.words[place])}, which is none of {listed(field.words)}"
 
 
 def _splits(cells: Cells) -> list[str]:
@@ -244,11 +260,11 @@ def _gaps(found: _Found) -> Iterator[str]:
         yield f"{total:,} of {rows * len(counts):,} cells are missing and integrated out, by column: {listed}"
 
 
-def read_like(path: Path, facts: Mapping[str, Any], strangers: bool = False) -> Dataset:
-    """A table read as the one was that a manifest tells of; `strangers` as for `Known`."""
+def read_like(path: Path, facts: Mapping[str, Any], strangers: bool = False, unlabelled: bool = False) -> Dataset:
+    """A table read as the one was that a manifest tells of; `strangers` and `unlabelled` as for `Known`."""
     columns = tuple(Field(one["name"], one["kind"], tuple(one["words"])) for one in facts.get("columns", ()))
     if not columns:
         raise DataError(f"the run was not trained on a table, so it cannot read {path}; give what it was trained on")
     classes, options = tuple(facts["class_names"]), facts["options"]
     how = How(label=options.get("label"), split=options.get("split"))
-    return replace(from_table(path, None, how, Known(columns, classes, strangers)), loadable=True)
+    return replace(from_table(path, None, how, Known(columns, classes, strangers, unlabelled)), loadable=True)

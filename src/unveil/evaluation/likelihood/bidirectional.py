@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import Batch
-from unveil.data.dataset import pick
+from unveil.data.split import pick
 from unveil.errors import SettingError
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure

@@ -1,0 +1,94 @@
+"""What the commands that train take, and those that show what there is to train on and with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from unveil.cli.options.shared import Data, Reading, RunFolder
+from unveil.recipes import RECIPES, Networks
+from unveil.recipes.priors import REFIT
+from unveil.training.config import Training
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model on DATA and leave a run folder with the model and its pictures.
+
+    Attributes:
+        data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, a table (.csv, .tsv, .parquet), or a folder of
+            images or shards; it must be named, and `unveil demo` is the command that names MNIST itself.
+        recipe: a name from `unveil recipes`; without it, the one named like the data, table for a table, else vae.
+        out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
+        resume: go on in --out from its last checkpoint, or from the beginning where there is none.
+        latent: dimensions of the latent space; without it, the recipe's own.
+        reading: how DATA are read.
+        training: how to train.
+        model: the recipe's own arguments.
+    """
+
+    data: Data = None
+    recipe: str | None = None
+    out: Path | None = None
+    resume: bool = False
+    latent: int | None = None
+    reading: Annotated[Reading, arg(name="")] = field(default_factory=Reading)
+    training: OmitArgPrefixes[Training] = field(default_factory=Training)
+    model: Networks = field(default_factory=Networks)
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show what would be trained on: counts, shapes, values, the space and likelihood, and every file that is wrong.
+
+    Attributes:
+        data: a name, a file or a folder, as `unveil train` takes it.
+        out: a .png sheet of some of the images; without it, inspect.png where they are images.
+        reading: how DATA are read.
+    """
+
+    data: Positional[Annotated[str, arg(metavar="DATA")]]
+    out: Path = Path("inspect.png")
+    reading: Annotated[Reading, arg(name="")] = field(default_factory=Reading)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train the mnist-2d recipe, draw its latent plane, and say how good it is: about a minute and a half.
+
+    Attributes:
+        out: the run folder; without it, runs/mnist-2d, or runs/mnist-2d-2 where that exists.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        training: how to train.
+    """
+
+    out: Path | None = None
+    data_dir: Path | None = None
+    training: OmitArgPrefixes[Training] = RECIPES["mnist-2d"].training
+
+
+@dataclass(frozen=True)
+class RefitPrior:
+    """Fit a new prior to the encodings of a trained model, whose other weights stay, and leave a new run folder.
+
+    Attributes:
+        run: a run folder.
+        prior: mixture, vamp, coupling, maf, spline, two-stage (nats with it are bounds), or autoregressive for codes.
+        out: the new run folder; without it, RUN-PRIOR, or RUN-PRIOR-2 where that exists.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        training: how to train.
+    """
+
+    run: RunFolder
+    prior: str
+    out: Path | None = None
+    data_dir: Path | None = None
+    training: OmitArgPrefixes[Training] = REFIT
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """List the recipes."""
