@@ -13,6 +13,7 @@ from unveil.cli.common import ending, open_run, require_parquet, save_table, sta
 from unveil.cli.parsing import parse
 from unveil.data.columns import CLASSED, Field, column
 from unveil.errors import DataError
+from unveil.words import counted
 
 FEW = 10
 """Effective draws below which an expectation is doubtful."""
@@ -41,7 +42,8 @@ def impute(arguments: list[str]) -> int:
     _write(path, given.out, {field.name: field for field in data.columns}, by_name(found.x, data.columns), known)
     rows = gaps.any(1)
     print(
-        f"{int(gaps.sum()):,} cells in {int(rows.sum()):,} of {len(rows):,} rows filled in {given.out} by what the model "
+        f"{counted(int(gaps.sum()), 'cell')} in {int(rows.sum()):,} of {counted(len(rows), 'row')} filled in {given.out} "
+        "by what the model "
         f"expects, K = {given.samples}, seed {given.seed}"
     )
     if doubtful := int((found.ess[rows] < FEW).sum()):

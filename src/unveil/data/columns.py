@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unveil.errors import DataError, unknown
+from unveil.words import counted
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def check_columns(values: Tensor, columns: Sequence[str], name: str) -> None:
     """
     if values.dim() != 2 or values.shape[1] != len(columns):
         raise DataError(
-            f"{name} has shape {tuple(values.shape)}; {len(columns)} columns were named, so give (N, {len(columns)})"
+            f"{name} has shape {tuple(values.shape)}; named: {counted(len(columns), 'column')}, so give (N, {len(columns)})"
         )
     for place, text in enumerate(columns):
         one = column(text)

@@ -21,6 +21,7 @@ from unveil.data.space import Space
 from unveil.data.store import Store, Stored, chunks, joined, taken
 from unveil.errors import DataError
 from unveil.randomness import generator
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Split:
         if n is None or n >= len(self):
             return self
         if n < 1:
-            raise DataError(f"{n} examples cannot be drawn from the {self.name} split; ask for 1 to {len(self)}")
+            raise DataError(f"{counted(n, 'example')} cannot be drawn from the {self.name} split; ask for 1 to {len(self)}")
         chosen = torch.randperm(len(self), generator=generator(seed, "subset", self.name))[:n]
         return self.subset(chosen.sort().values)
 
@@ -309,6 +310,8 @@ def carve(n: int, *shares: float) -> tuple[Tensor, ...]:
     order = torch.randperm(n, generator=generator("splits", n))
     counts = [max(1, round(share * n)) for share in shares]
     if sum(counts) >= n:
-        raise DataError(f"{n} examples are too few for training, validation and test; give at least {len(shares) + 1}")
+        raise DataError(
+            f"{counted(n, 'example')} cannot be parted for training, validation and test; give at least {len(shares) + 1}"
+        )
     parts = torch.split(order, [*counts, n - sum(counts)])
     return tuple(part.sort().values for part in parts)

@@ -23,6 +23,7 @@ from unveil.data.dataset import Dataset, Split, carve
 from unveil.data.idx import parse, read_bytes
 from unveil.data.space import Measure, Space
 from unveil.errors import DataError
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,8 @@ def check(content: bytes, file: File, name: str) -> bytes:
     """The decompressed bytes, when they are MNIST's own; else DataError."""
     if len(content) != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
         raise DataError(
-            f"{name} is not MNIST's {file.name}: {len(content):,} bytes whose SHA-256 differs from the published one; "
+            f"{name} is not MNIST's {file.name}: {counted(len(content), 'byte')} whose SHA-256 differs from the published "
+            "one; "
             "remove it, so that it is fetched anew, or load other images from a .npz file"
         )
     return content

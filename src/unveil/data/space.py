@@ -12,6 +12,7 @@ from math import prod
 from typing import Literal
 
 from unveil.errors import DataError
+from unveil.words import counted
 
 Measure = Literal["binary", "unit", "real", "levels", "count", "columns"]
 
@@ -60,7 +61,8 @@ class Space:
         if self.columns:
             often = Counter(kind.partition(":")[0] for kind in self.columns)
             return (
-                f"{len(self.columns)} columns of a table: {', '.join(f'{count} {kind}' for kind, count in often.items())}"
+                f"{counted(len(self.columns), 'column')} of a table: "
+                f"{', '.join(f'{count} {kind}' for kind, count in often.items())}"
             )
         return f"{'x'.join(map(str, self.shape))}, {MEANING[self.measure]}"
 

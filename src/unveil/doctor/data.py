@@ -17,6 +17,7 @@ from unveil.data.arrays import DARK
 from unveil.data.store import Store
 from unveil.doctor.copies import copies_between_splits, copies_within_splits
 from unveil.doctor.finding import Finding, arranged, rows_of, some
+from unveil.words import number
 
 MARGIN = 0.25
 """Share of constant pixels worth a word. Digits have a twelfth: a margin is what images have."""
@@ -173,9 +174,11 @@ def odd_scales(data: Dataset) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             f"{int(odd.sum())} of {len(deviations)} real entries have a scale far from that of the others",
-            f"standard deviations from {float(deviations[odd].min()):.3g} to {float(deviations[odd].max()):.3g} (entries "
+            f"standard deviations from {number(float(deviations[odd].min()), 3)} to "
+            f"{number(float(deviations[odd].max()), 3)} (entries "
             f"{some(odd.nonzero().flatten())}), over n = {len(data.train):,} training rows, where the median is "
-            f"{float(middle):.3g}; likelihoods are made for {SCALES[0]:g} to {SCALES[1]:g} of a common scale",
+            f"{number(float(middle), 3)}; likelihoods are made for {number(SCALES[0])} to {number(SCALES[1])} of a common "
+            "scale",
             "subtract each entry's training mean and divide by its training standard deviation; add the sum of the "
             "logarithms of those deviations to -log p(x) for nats of the data as they were; or load them as a table",
         )

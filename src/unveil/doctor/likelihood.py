@@ -21,6 +21,7 @@ from torch import Tensor
 from unveil.doctor.case import ROWS, Case
 from unveil.doctor.finding import Finding, some
 from unveil.models import Draw
+from unveil.words import counted, number
 
 DRAWS = 39
 """From p(x|z), among which x has one of 40 ranks."""
@@ -97,7 +98,7 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
     """
     measure, found = case.data.space.measure, ranks(case)
     n, size = found.u.shape
-    seen = f"{DRAWS} draws for each of n = {n:,} training examples of {size} entries"
+    seen = f"{DRAWS} draws for each of n = {n:,} training examples of {counted(size, 'entry', 'entries')}"
     if not n:
         return
     whole = f"{case.figure} is {case.told('train')}"
@@ -111,8 +112,10 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             "the likelihood has the wrong scale for some entries",
-            f"a scale for each entry would gain {each:.3g} ± {each_error:.2g} nats per example ({whole}); residuals have "
-            f"from {float(variances.min()):.2g} to {float(variances.max()):.2g} times their variance (worst: entries "
+            f"a scale for each entry would gain {number(each, 3)} ± {number(each_error, 2)} nats per example ({whole}); "
+            "residuals have "
+            f"from {number(float(variances.min()), 2)} to {number(float(variances.max()), 2)} times their variance (worst: "
+            "entries "
             f"{some(_worst(variances))}), by {seen}",
             f"{HEADS[measure]}; or bring all entries to a common scale" if measure == "real" else HEADS[measure],
         )
@@ -120,7 +123,7 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             f"the likelihood does not fit: {_shape(found.u)}",
-            f"the right shape would gain {together:.3g} ± {error:.2g} nats per example ({whole}); "
+            f"the right shape would gain {number(together, 3)} ± {number(error, 2)} nats per example ({whole}); "
             f"{sum(_ends(found.u)):.1%} of x lie beyond all draws instead of {2 * END:.1%}, and {_middle(found.u):.1%} in "
             f"their middle half; {seen}",
             HEADS[measure],

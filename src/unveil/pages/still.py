@@ -16,6 +16,7 @@ from unveil.pages.look import SHEET
 from unveil.pages.markup import Element, el, style, together
 from unveil.pages.shown import Shown
 from unveil.version import __version__
+from unveil.words import counted, number
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What a browser may load for the page: what is in it."""
@@ -153,7 +154,7 @@ def _said(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return number(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -188,12 +189,12 @@ def _training(found: Facts) -> Element:
     rows = []
     for curve in found.curves:
         seen = [(epoch, value) for epoch, value in zip(curve.epochs, curve.validation, strict=True) if value is not None]
-        text = "not recorded" if curve.training[-1] is None else f"{curve.training[-1]:.2f} {curve.unit}"
+        text = "not recorded" if curve.training[-1] is None else f"{curve.training[-1]:,.2f} {curve.unit}"
         if seen:
-            text += f"; on the validation split {seen[-1][1]:.2f}, after epoch {seen[-1][0]}"
+            text += f"; on the validation split {seen[-1][1]:,.2f}, after epoch {seen[-1][0]}"
         rows.append(Row(curve.name, 0, text))
     last = max((curve.epochs[-1] for curve in found.curves if curve.epochs), default=0)
-    took = "" if found.seconds is None else f"It took {found.seconds:,.0f} seconds of training."
+    took = "" if found.seconds is None else f"It took {counted(round(found.seconds), 'second')} of training."
     return el(
         "section",
         el("h2", "How it was trained"),

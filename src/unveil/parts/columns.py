@@ -20,6 +20,7 @@ from unveil.errors import SettingError
 from unveil.parts.heads import BOUND, Bernoulli, CrossEntropy, Head, Isotropic, bounded
 from unveil.parts.integers import DiscretisedLogistic, NegativeBinomial, log_mean, negative_binomial
 from unveil.parts.tabular import TRANSFORMS, moments
+from unveil.words import counted
 
 GAP = 5.0
 """The logarithms of the gaps between the cuts of an ordinal column lie between minus this and this."""
@@ -162,7 +163,9 @@ class Columns(Head):
 
     def needs(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         if tuple(event_shape) != (len(self.kinds),):
-            raise SettingError(f"{len(self.kinds)} columns cannot be the likelihood of x of shape {tuple(event_shape)}")
+            raise SettingError(
+                f"{counted(len(self.kinds), 'column')} cannot be the likelihood of x of shape {tuple(event_shape)}"
+            )
         return (sum(self._sizes),)
 
     def start(self, mean: Tensor) -> Tensor:

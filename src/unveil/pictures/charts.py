@@ -185,4 +185,4 @@ def _curve(axes: Axes, records: Sequence[dict], name: str) -> Annotation:
         ends += known[-1:]
     last = ends[-1]
     where: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
-    return axes.annotate(f"{label} {last[1]:.1f}", last, (8, 0), fontsize=9, color=colour, **where)
+    return axes.annotate(f"{label} {last[1]:,.1f}", last, (8, 0), fontsize=9, color=colour, **where)

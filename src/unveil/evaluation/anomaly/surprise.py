@@ -116,10 +116,10 @@ class Surprise:
             return []
         if total.value > 0:
             return [
-                f"these x cost {total.value:.1f} nats more than p(x|z) expects: it is too sure of itself, or they are "
+                f"these x cost {total.value:,.1f} nats more than p(x|z) expects: it is too sure of itself, or they are "
                 "unlike what it was trained on"
             ]
-        return [f"these x cost {-total.value:.1f} nats less than p(x|z) expects: it is less sure than it could be"]
+        return [f"these x cost {-total.value:,.1f} nats less than p(x|z) expects: it is less sure than it could be"]
 
 
 def surprise(model: Model, split: Split, *, samples: int = 16, seed: int = 0) -> Surprise:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unveil.data import Split
 from unveil.errors import SettingError
+from unveil.words import counted
 
 WEIGHTED = "-log p(x)"
 """The quantity that is estimated by importance weights, so that its bias depends on how many draws there were."""
@@ -103,7 +104,7 @@ def check_alike(contenders: Sequence[Contender]) -> None:
     """
     names = [one.name for one in contenders]
     if len(names) < 2:
-        raise SettingError(f"{len(names)} model cannot be compared; give at least two")
+        raise SettingError(f"{counted(len(names), 'model')} cannot be compared; give at least two")
     if repeated := {name for name in names if names.count(name) > 1}:
         raise SettingError(f"two models are named {min(repeated)!r}; give each a name of its own")
     for one in contenders:

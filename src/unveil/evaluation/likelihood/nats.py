@@ -18,6 +18,7 @@ from unveil.evaluation.likelihood.weigh import Cost, curve_points, weigh
 from unveil.evaluation.names import cost_name
 from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
+from unveil.words import number
 
 COUNTED = ("binary", "levels", "count")
 """Measures under which log p(x) is the logarithm of a probability, so that bits make sense."""
@@ -109,8 +110,8 @@ class Nats:
             rows.append((f"-log p({x}), K = {point.samples:,}{mixed}", point.nll))
         if self.nll is not None and self.nll.estimator is not None:
             known = self.bias is not None and isfinite(self.bias.value)
-            high = f", and about {max(self.bias.value, 0.0):.2g} too high" if known and self.bias is not None else ""
-            rows[-1] = (rows[-1][0], f"{self.nll}, of which ± {self.nll.estimator:.2g} by the draws{high}")
+            high = f", and about {number(max(self.bias.value, 0.0), 2)} too high" if known and self.bias is not None else ""
+            rows[-1] = (rows[-1][0], f"{self.nll}, of which ± {number(self.nll.estimator, 2)} by the draws{high}")
         if self.nll is not None:
             rows.append(("  effective draws", self.ess))
         if self.bits_per_dim is not None:
