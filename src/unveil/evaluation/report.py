@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from unveil.data import Dataset
-from unveil.errors import UnveilError, unknown
+from unveil.errors import UnveilError, option, unknown
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.nats import FEW, Nats, evaluate
 from unveil.evaluation.likelihood.quadrature import Quadrature
@@ -78,11 +78,14 @@ class Report:
         values = self.nats.values
         missed = int(((values["nll"] - exact.values > MISSED) & (values["ess"] >= FEW)).sum())
         if not missed:
-            return [f"{said}: K = {self.nats.samples:,} draws are too few for this encoder; take the quadrature"]
+            return [
+                f"{said}: K = {self.nats.samples:,} draws are too few for this encoder; take the quadrature, "
+                f"or more of them by {option('samples')}"
+            ]
         return [
             f"{said}: for {missed:,} of {self.nll.n:,} examples the encoder misses where p(z|x) is, by more than "
-            f"{MISSED:g} nats that effective draws do not show; take the quadrature, a defensive share of draws, or a "
-            "larger encoder"
+            f"{MISSED:g} nats that effective draws do not show; take the quadrature, a defensive share of draws "
+            f"({option('defensive', 0.5)}), or a larger encoder"
         ]
 
     @property

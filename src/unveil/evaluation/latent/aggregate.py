@@ -120,7 +120,7 @@ class Aggregate:
         if told is not None and told.upper.value + 2 * told.upper.stderr < FAINT:
             found.append(
                 f"z tells at most {max(told.upper.value, 0.0):,.2f} nats about x: the posterior has collapsed; warm the "
-                "rate up for longer, or leave it free bits"
+                "rate up for longer (--model.kl-warmup), or leave it free bits (recipe free-bits-vae)"
             )
         if far is not None and far.lower.value - 2 * far.lower.stderr > FAR:
             found.append(f"a prior that fits the encodings would save at least {far.lower.value:,.1f} nats: {better}")

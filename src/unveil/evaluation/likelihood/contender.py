@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import Split
-from unveil.errors import SettingError
+from unveil.errors import SettingError, option
 from unveil.words import counted
 
 WEIGHTED = "-log p(x)"
@@ -145,7 +145,8 @@ def cautions(contenders: Sequence[Contender]) -> list[str]:
             if one.quantity == WEIGHTED and one.few is not None and one.few > MANY:
                 found.append(
                     f"{one.few:.0%} of the estimates of {one.name} rest on few effective draws, and lie too high by "
-                    "what its encoder lacks: part of a difference may be that; raise K"
+                    "what its encoder lacks: part of a difference may be that; evaluate with more draws, "
+                    f"{option('samples', 5000)}"
                 )
         if a.defensive != b.defensive and a.quantity == WEIGHTED:
             found.append(
