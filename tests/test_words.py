@@ -1,5 +1,7 @@
 """One way of writing numbers and counts, whatever says them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,37 @@ def test_one_of_something_is_said_as_one(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "r"), "--samples", "20", "--threads", "1"]) == 0
     assert " s on 1 thread" in (said := capsys.readouterr().out)
     assert "1 threads" not in said
+
+
+def test_data_and_likelihood_are_said_in_words(tmp_path, capsys):
+    grays = np.random.default_rng(0).integers(0, 16, (120, 1, 5, 5))
+    np.save(tmp_path / "gray.npy", grays.astype(np.uint8))
+    assert main(["inspect", str(tmp_path / "gray.npy"), "--levels", "15", "--out", str(tmp_path / "s.png")]) == 0
+    assert (
+        main(
+            [
+                "inspect",
+                str(tmp_path / "gray.npy"),
+                "--levels",
+                "15",
+                "--measure",
+                "levels",
+                "--out",
+                str(tmp_path / "s.png"),
+            ]
+        )
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "1x5x5, integers from 0 to 15, counted" in said
+    assert re.search(r"likelihood +Bernoulli, with a probability", said)
+    assert re.search(r"likelihood +discretised logistic", said)
+
+
+def test_the_spread_of_a_column_does_not_pass_for_a_standard_error(tmp_path, capsys):
+    lines = ["a,b", *(f"{n / 7:.3f},{n * n / 31:.3f}" for n in range(40))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert main(["inspect", str(tmp_path / "t.csv")]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"a +real, 0 to 5.571, mean 2.786, standard deviation 1.67\n", said)
+    assert "±" not in said

@@ -53,12 +53,12 @@ def _without_out(arguments: list[str]) -> list[str]:
 
 
 def _table(data: Dataset) -> list[tuple[str, str]]:
+    from unveil.parts import LIKELIHOODS
     from unveil.recipes import default_recipe
-    from unveil.recipes.recipe import likelihood_of
 
     rows = [(f"{name} split", _said(data, data.split(name))) for name in data.splits]
     rows.append(("space", str(data.space)))
-    rows.append(("likelihood", type(likelihood_of(data)).__name__))
+    rows.append(("likelihood", LIKELIHOODS[data.space.measure][0]))
     rows.append(("recipe", default_recipe(data.name)))
     rows.append(("fingerprint", data.fingerprint[:12]))
     return rows

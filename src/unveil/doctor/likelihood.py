@@ -41,10 +41,11 @@ APART = 1.5
 OUTSIDE = 0.05
 """Share of the mass outside [0, 1] that is no rounding at black and white."""
 HEADS = {
-    "real": "train until the scale has settled, or let each entry have its own (Gaussian), or learn the tails (StudentT)",
-    "unit": "take a likelihood of gray values: ContinuousBernoulli, or load as 'levels' for DiscretisedLogistic",
-    "levels": "take a likelihood with more freedom: LogisticMixture, or Levels, which has any distribution",
-    "count": "take NegativeBinomial, which has a variance of its own, in place of Poisson",
+    "real": "train until the scale has settled, or let each entry have its own or learn the tails: in Python "
+    "Gaussian or StudentT",
+    "unit": "take a likelihood of gray values: in Python ContinuousBernoulli; or load them as levels",
+    "levels": "take a likelihood with more freedom, in Python LogisticMixture or, for any distribution at all, Levels",
+    "count": "take a negative binomial, which has a variance of its own, in place of a Poisson: in Python NegativeBinomial",
     "binary": "train longer, or give the decoder more width: 0 and 1 have no other likelihood",
     "columns": "look at the kinds of these columns: skewed ones are 'positive', whole numbers 'count' or 'ordinal'",
 }

@@ -176,6 +176,17 @@ class Columns(Head):
         return torch.cat([part.flatten() for part in begun])
 
 
+LIKELIHOODS: dict[Measure, tuple[str, Callable[[int, int, Sequence[str]], Head]]] = {
+    "binary": ("Bernoulli, with a probability for each entry", lambda dims, *_: Bernoulli(dims)),
+    "unit": ("cross-entropy with gray values, which is no normalised likelihood", lambda dims, *_: CrossEntropy(dims)),
+    "real": ("Gaussian, with one scale for all entries", lambda dims, *_: Isotropic(dims)),
+    "levels": ("discretised logistic", lambda dims, levels, _: DiscretisedLogistic(levels, dims)),
+    "count": ("negative binomial", lambda dims, *_: NegativeBinomial(dims)),
+    "columns": ("one for each column, by its kind", lambda dims, levels, columns: Columns(columns)),
+}
+"""What a recipe takes for x of each measure: in words, and from (event_dims, levels, columns)."""
+
+
 def likelihood_for(measure: Measure, event_dims: int, levels: int = 256, columns: Sequence[str] = ()) -> Head:
     """The likelihood that a recipe takes for x of this measure when nothing else is asked for.
 
@@ -188,12 +199,4 @@ def likelihood_for(measure: Measure, event_dims: int, levels: int = 256, columns
     Raises:
         SettingError: columns of no kind.
     """
-    makers: dict[str, Callable[[], Head]] = {
-        "binary": lambda: Bernoulli(event_dims),
-        "unit": lambda: CrossEntropy(event_dims),
-        "real": lambda: Isotropic(event_dims),
-        "levels": lambda: DiscretisedLogistic(levels, event_dims),
-        "count": lambda: NegativeBinomial(event_dims),
-        "columns": lambda: Columns(columns),
-    }
-    return makers[measure]()
+    return LIKELIHOODS[measure][1](event_dims, levels, columns)
