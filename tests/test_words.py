@@ -65,7 +65,6 @@ def test_one_of_something_is_said_as_one(tmp_path, capsys):
 def test_data_and_likelihood_are_said_in_words(tmp_path, capsys):
     grays = np.random.default_rng(0).integers(0, 16, (120, 1, 5, 5))
     np.save(tmp_path / "gray.npy", grays.astype(np.uint8))
-    assert main(["inspect", str(tmp_path / "gray.npy"), "--levels", "15", "--out", str(tmp_path / "s.png")]) == 0
     assert (
         main(
             [

@@ -39,7 +39,9 @@ def impute(arguments: list[str]) -> int:
     found = generation.impute(run.model, whole, given.samples, given.seed)
     gaps = whole.values[:].isnan()
     known = {field.name: ~gone.numpy() for field, gone in zip(data.columns, gaps.T, strict=True)}
-    _write(path, given.out, {field.name: field for field in data.columns}, by_name(found.x, data.columns), known)
+    _write(
+        path, given.out, {field.name: field for field in data.columns}, by_name(found.x, data.columns, written=True), known
+    )
     rows = gaps.any(1)
     print(
         f"{counted(int(gaps.sum()), 'cell')} in {int(rows.sum()):,} of {counted(len(rows), 'row')} filled in {given.out} "

@@ -50,7 +50,7 @@ def sample(arguments: list[str]) -> int:
     if kind == ".npy":
         save_array(out, x.numpy())
     elif table:
-        save_table(out, {**by_name(x, table), **_labels(context, facts)})
+        save_table(out, {**by_name(x, table, written=not given.mean), **_labels(context, facts)})
     else:
         _draw(x / space.white, out, was_ink(facts))
     print(f"{counted(given.n, *(('mean E[x|z]', 'means E[x|z]') if given.mean else ('sample',)))} in {out}")

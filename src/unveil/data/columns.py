@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -33,11 +33,14 @@ class Field:
         name: as its source calls it.
         kind: as `column` reads it: 'real', 'positive', 'count', 'ordinal:5' or 'categorical:3'.
         words: what the classes 0, 1, 2, ... are called; empty where they have no names.
+        decimals: most decimals that its source writes a number with; None where that is not known. It says nothing of what
+            the numbers mean, and makes no other data set.
     """
 
     name: str
     kind: str
     words: tuple[str, ...] = ()
+    decimals: int | None = field(default=None, repr=False, compare=False)
 
 
 def _whole(x: Tensor, most: float) -> Tensor:

@@ -105,7 +105,13 @@ def as_field(cells: Cells, kind: str) -> tuple[Field, np.ndarray]:
         raise LeftOutError("it is constant")
     if kind == "real":
         _check_precision(values)
-    return field, values
+    return field if field.words else replace(field, decimals=_decimals(cells)), values
+
+
+def _decimals(cells: Cells) -> int:
+    """Most decimals that a number of the column is written with."""
+    exponents = (Decimal(cells.words[place]).as_tuple().exponent for place in cells.known)
+    return max((-exponent for exponent in exponents if isinstance(exponent, int) and exponent < 0), default=0)
 
 
 def _classes(cells: Cells, kind: str) -> tuple[str, ...]:
