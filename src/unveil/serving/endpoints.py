@@ -16,7 +16,8 @@ from unveil.data.reading import Binarise
 from unveil.randomness import generator, key
 from unveil.serving.answers import PNG, cells, json_answer, picture
 from unveil.serving.bodies import JSON
-from unveil.serving.fields import SEEDS, Flag, Form, Label, Numbers, Rows, Schema, Value, Whole
+from unveil.serving.fields import SEEDS, Flag, Form, Label, Numbers, Schema, Value, Whole
+from unveil.serving.rows import Rows
 from unveil.serving.served import Served
 from unveil.serving.together import Found, Piece
 from unveil.words import counted
