@@ -73,6 +73,5 @@ def _draw(run: Run, data: Dataset, split: Split, found: Scores, path: Path, seed
 
     worst = split.subset(found.score.argsort(descending=True)[:SHOWN])
     maps = surprise(run.model, worst, seed=seed)
-    nats = maps.cost if maps.expected is None else maps.excess
-    album.maps(worst.fixed(seed) / data.space.white, nats, path, ink=is_ink(data))
+    album.maps(worst.fixed(seed) / data.space.white, maps.excess, path, ink=is_ink(data))
     print(f"the {counted(len(worst), 'most anomalous image')} over what in them surprises in {path}")
