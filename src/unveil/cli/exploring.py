@@ -28,11 +28,11 @@ class Explore:
         out: a .html file.
         no_data: leave out all examples of the data: points, pictures, and walks between them.
         no_open: write the page, and do not open it.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    data: Positional[Annotated[str | None, arg(metavar="[DATA]")]] = None
     out: Path = Path("explore.html")
     no_data: bool = False
     no_open: bool = False

@@ -32,7 +32,8 @@ class Train:
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
-        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
+        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count;
+            without it, as is usual for such data.
         images: how a folder of images, or of shards, is read.
         file: how a .npy or .npz file is read.
         pick: which columns of Parquet shards are read.
@@ -66,7 +67,8 @@ class Inspect:
         data: a name, a file or a folder, as `unveil train` takes it.
         out: a .png sheet of some of the images; without it, inspect.png where they are images.
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
-        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
+        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count;
+            without it, as is usual for such data.
         images: how a folder of images, or of shards, is read.
         file: how a .npy or .npz file is read.
         pick: which columns of Parquet shards are read.
@@ -131,11 +133,11 @@ class Encode:
         data: what to encode; without it, what the run was trained on.
         out: a .npz file.
         split: which split of the data.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    data: Positional[Annotated[str | None, arg(metavar="[DATA]")]] = None
     out: Path = Path("z.npz")
     split: Split = "test"
     data_dir: Path | None = None
@@ -151,11 +153,11 @@ class Reconstruct:
         out: a .png sheet.
         n: how many examples.
         split: which split of the data.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    data: Positional[Annotated[str | None, arg(metavar="[DATA]")]] = None
     out: Path = Path("reconstructions.png")
     n: Annotated[int, arg(aliases=["-n"])] = 40
     split: Split = "test"
@@ -175,7 +177,7 @@ class Impute:
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    data: Positional[Annotated[str | None, arg(metavar="[DATA]")]] = None
     out: Path = Path("filled.csv")
     samples: int = 1_000
     seed: int = 0
@@ -208,7 +210,7 @@ class Evaluate:
 
     Attributes:
         run: a run folder.
-        data: other data than it was trained on.
+        data: other data than it was trained on; without it, those.
         out: a .json file that the figures are written to as well.
         samples: K, draws of z for each example.
         images: how many examples, drawn by the seed; without it, all.
@@ -218,13 +220,13 @@ class Evaluate:
         defensive: share of the draws that do not come from the encoder, for peaks that it misses, where z has few
             dimensions: 0.5. In tens of dimensions it finds nothing.
         split: which split of the data, or all of it, for data that the run has never seen.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         threads: CPU threads; 0 for as many as torch takes.
         device: where to compute: cpu, cuda, cuda:1.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    data: Positional[Annotated[str | None, arg(metavar="[DATA]")]] = None
     out: Path | None = None
     samples: int = 500
     images: int | None = None
@@ -262,8 +264,8 @@ class Doctor:
 
     Attributes:
         what: a run folder, or what `unveil train` takes as DATA.
-        data_dir: folder with MNIST's files.
-        measure: how the x of data are read.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        measure: how the x of data are read; without it, as is usual for such data.
         seed: of the examples that are looked at.
     """
 
@@ -281,8 +283,8 @@ class Verify:
         model: a run folder; a recipe's name; or MODULE:FUNCTION of your own, which is imported and called with the data
             and returns model and objective.
         data: what the recipe or function is for.
-        data_dir: folder with MNIST's files.
-        measure: how x is read.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        measure: how x is read; without it, as is usual for such data.
         seed: of everything random.
         all: print every check, not only those that failed or do not apply.
     """
@@ -312,11 +314,11 @@ class Score:
         split: which split of the data, or all of it; without it all of other data, and the test split of the run's own.
         samples: K, draws of z for each example.
         seed: of everything random.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    data: Positional[Annotated[str | None, arg(metavar="[DATA]")]] = None
     fpr: float = 0.01
     by: Literal["typicality", "likelihood", "complexity"] = "typicality"
     out: Path = Path("scores.csv")

@@ -26,11 +26,11 @@ class Report:
         data: what to draw; without it, what the run was trained on.
         out: a .html file.
         no_data: leave out the pictures that show data: reconstructions, test examples in the latent plane, columns.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: Positional[Annotated[Path, arg(metavar="RUN")]]
-    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    data: Positional[Annotated[str | None, arg(metavar="[DATA]")]] = None
     out: Path = Path("report.html")
     no_data: bool = False
     data_dir: Path | None = None

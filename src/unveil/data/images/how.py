@@ -27,8 +27,8 @@ class How:
     """How images are read, as it was asked for or, once they were read, as it turned out.
 
     Attributes:
-        size: height and width, or one number for both; None for that of the images if they share one, else 32 x 32.
-        channels: 1 or 3; None for 1 where no image has colour.
+        size: height and width, or one number for both; without it, that of the images if they share one, else 32 x 32.
+        channels: 1 or 3; without it, 1 where no image has colour.
         fit: how images of another shape are brought to it.
         bad_files: 'skip' leaves them out and says so, 'stop' refuses them all.
     """
