@@ -230,7 +230,7 @@ def test_other_mistakes(tmp_path):
     with pytest.raises(DataError, match="holds tar and Parquet files; keep one kind"):
         unveil.load(tmp_path / "both")
     write_tar(tmp_path / "few" / "a.tar", pixels(2))
-    with pytest.raises(DataError, match="2 examples are too few"):
+    with pytest.raises(DataError, match="2 examples cannot be parted"):
         unveil.load(tmp_path / "few")
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.tar").write_bytes(b"")
