@@ -96,16 +96,24 @@ def _pictures(found: Facts, pictures: Sequence[Shown], left_out: str) -> Element
         "section",
         el("h2", "What it has learnt to see"),
         el("p", left_out, class_="soft") if left_out else None,
-        el("div", *map(_figure, pictures), class_="gallery") if pictures else None,
+        el("div", *_figures_of(pictures), class_="gallery") if pictures else None,
         el("p", whose, class_="soft") if whose and not left_out else None,
     )
 
 
-def _figure(shown: Shown) -> Element:
+def _figures_of(pictures: Sequence[Shown]) -> Iterable[Element]:
+    """Two to a row, but for those that are wide; one that none is left to stand beside has its caption there."""
+    beside = False
+    for shown, following in zip(pictures, [*pictures[1:], None], strict=True):
+        alone = not shown.wide and not beside and (following is None or following.wide)
+        beside = not shown.wide and not beside and not alone
+        yield _figure(shown, "wide" if shown.wide else "alone" if alone else None)
+
+
+def _figure(shown: Shown, kind: str | None) -> Element:
     source = f"data:image/png;base64,{b64encode(shown.png).decode()}"
-    caption = el("figcaption", shown.caption)
-    picture = el("img", src=source, alt=shown.alt)
-    return el("figure", picture, caption, class_="wide") if shown.wide else el("figure", picture, caption)
+    picture, caption = el("img", src=source, alt=shown.alt), el("figcaption", shown.caption)
+    return el("figure", picture, caption, class_=kind) if kind else el("figure", picture, caption)
 
 
 def _card(found: Facts) -> Element:
