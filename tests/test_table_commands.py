@@ -197,6 +197,8 @@ def test_impute_fills_gaps_and_leaves_the_rest_as_it_was(trained, capsys, monkey
         "unveil: the run was trained on a table, and x.npy is none; give a .csv or .parquet file\n"
     )
     said(["train", "x.npy", "--epochs", 1, "--out", "array"], capsys)
+    assert "array was not trained on a table" in said(["impute", "array"], capsys, 2)
+    assert "this model is conditioned on nothing" in said(["sample", "run", "--label", "red"], capsys, 2)
     assert "was not trained on a table, so it cannot read" in said(["evaluate", "array", "people.csv"], capsys, 2)
 
 

@@ -30,6 +30,10 @@ def impute(arguments: list[str]) -> int:
     ending(given.out, (".csv", ".parquet"))
     require_parquet(given.out)
     run, data = open_run(given.run, given.data, None, given.out)
+    if not run.columns:
+        raise DataError(
+            f"{given.run} was not trained on a table, and so fills no gaps; train on a .csv or .parquet file first"
+        )
     path = Path(data.name)
     if not data.columns or path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{data.name} is no table from a file, so it has no gaps to fill; give a .csv or .parquet file")

@@ -60,6 +60,8 @@ def sample(arguments: list[str]) -> int:
 def _label(given: str | None, facts: Mapping[str, Any]) -> int | None:
     """The number of a class that was asked for by its name or its number."""
     names = facts.get("class_names", [])
+    if given is not None and not facts.get("classes"):
+        return 0  # any: that the model has no classes is said where it is asked for one
     if given is None or given in names:
         return None if given is None else names.index(given)
     if not given.lstrip("-").isdecimal():
