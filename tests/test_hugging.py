@@ -44,7 +44,7 @@ def test_what_is_in_the_dataset_is_what_is_trained_on():
     assert (read(found)[0] == pixels(60)).all()
     assert (read(found)[1] == np.arange(60) % 3).all()
     assert found.classes == tuple(NAMES)
-    assert str(found.space) == "1x6x5, integers 0 to L - 1, counted"
+    assert str(found.space) == "1x6x5, integers from 0 to 255, counted"
 
 
 def test_a_folder_of_one_and_one_of_several(tmp_path):

@@ -76,7 +76,7 @@ def test_counts_are_taken_when_they_are_asked_for():
 
 def test_pictures_are_read_as_those_in_a_folder():
     found = unveil.load(Listed([(Image.fromarray(gradual()), 1)] * 20))
-    assert str(found.space) == "1x6x5, integers 0 to L - 1, counted"
+    assert str(found.space) == "1x6x5, integers from 0 to 255, counted"
     assert (found.train.values[0, 0].numpy() == gradual()).all()
     colour = unveil.load(Listed([Image.fromarray(np.stack([gradual()] * 3, 2))] * 20))
     assert colour.space.shape == (3, 6, 5)

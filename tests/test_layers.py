@@ -9,7 +9,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "unveil"
 ORDER = [
-    {"version", "errors"},
+    {"version", "errors", "words"},
     {"randomness", "part", "hardware"},
     {"data", "networks"},
     {"distributions"},

@@ -45,7 +45,7 @@ def test_bytes_and_integers_are_read_as_levels_and_counts():
         (np.full((10, 3), 2**25), {"measure": "count"}, "no counts"),
         (np.full((10, 3), 20, np.uint8), {"measure": "levels", "levels": 16}, "said to end at 16"),
         (np.ones((10, 3)), {"measure": "levels"}, "real numbers"),
-        (np.ones((10, 2)), {"columns": ("real",)}, "1 columns were named"),
+        (np.ones((10, 2)), {"columns": ("real",)}, "named: 1 column, so give"),
         (np.zeros((10, 2)), {"columns": ("real", "positive")}, "column 1 that are not positive"),
         (np.full((10, 1), 3), {"columns": ("ordinal:3",)}, "not ordinal:3"),
         (np.full((10, 1), 0.5), {"columns": ("categorical:3",)}, "not categorical:3"),

@@ -1,6 +1,7 @@
 """A person at the terminal reads options as they are typed there, and is told what to give instead; in Python as there."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 import unveil
 from unveil import errors
-from unveil.cli import main
+from unveil.cli import COMMANDS, main
 from unveil.errors import DataError, at_terminal, option
 
 
@@ -139,3 +140,15 @@ def test_little_to_learn_from_is_told_with_what_to_change(room, capsys):
     )
     out = said(capsys, "train", "bytes.npy", "--epochs", "50", "--batch-size", "40", "--out", "many", code=0).out
     assert "->" not in out
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "recipes"])
+def test_help_tells_no_default_that_is_nothing_and_brackets_what_may_be_left_out(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert not re.search(r"default:[ │]*(None|False|)[ │]*\)|None\|None,|\{None", said)
+    usage = said.partition("usage: ")[2].partition("╭")[0]
+    optional = ("encode", "reconstruct", "impute", "evaluate", "score", "report", "explore")
+    assert ("[DATA]" in usage) == (command in optional)
+    assert command not in ("train", "inspect") or " DATA" in usage

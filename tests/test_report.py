@@ -9,7 +9,7 @@ from helpers.annealed import off_model, split_of
 from torch import nn
 
 from unveil.data import Dataset, LinearGaussian, Space
-from unveil.errors import SettingError
+from unveil.errors import SettingError, at_terminal
 from unveil.evaluation import SECTIONS, report
 from unveil.evaluation.likelihood import annealed, bidirectional
 from unveil.recipes import recipe
@@ -37,6 +37,21 @@ def test_where_an_encoder_is_blind_the_integral_tells():
     assert blind.sections["quadrature"].nll.value == pytest.approx(exact, abs=0.01)
     good = report(model_with_weights(truth, shift=0.0), data_of(truth), "test", ["quadrature"], samples=200)
     assert good.advice() == []
+
+
+def test_what_is_left_of_the_bias_is_told_as_known_only_where_it_falls_as_one_over_k():
+    truth = LinearGaussian.draw(5, 2)
+    few = report(model_with_weights(truth, shift=8.0, width=0.5), data_of(truth), "test", samples=200).nats
+    assert few.ess.value < 10
+    exact = -float(truth.log_likelihood(truth.sample(30)).mean())
+    assert few.nll.value - exact > 2 * few.bias.value > 0  # what the last doubling gained is far less than what is left
+    assert f"by the draws, and at least {few.bias.value:.2g} too high" in dict(few.table())["-log p(x), K = 200"]
+    with at_terminal():
+        assert "--also annealing, can do better" in few.advice()[-1]
+    assert "also='annealing', can do better" in few.advice()[-1]
+    many = report(model_with_weights(truth, shift=0.5), data_of(truth), "test", samples=200).nats
+    assert many.ess.value > 50
+    assert "by the draws, and about " in dict(many.table())["-log p(x), K = 200"]
 
 
 def test_every_section_is_a_record_that_can_be_written_or_is_refused_with_a_reason(digits, monkeypatch):

@@ -197,7 +197,7 @@ def test_a_run_that_was_killed_opens_with_the_weights_that_its_checkpoint_would_
     cut = killed(tiny, tmp_path / "run", step, precision, checkpoint_steps=2)
     last = RunFolder(tmp_path / "run").checkpoints()[-1]
     run = unveil.open(tmp_path / "run")
-    assert f"unfinished: {last:,} steps were taken" in caplog.text
+    assert f"unfinished: {last:,} steps taken" in caplog.text
     assert "go on with --resume" in caplog.text
     trainer = settled(cut, tiny, tmp_path / "run", last, best is not None)
     assert run.manifest["outcome"]["steps"] == last

@@ -38,7 +38,7 @@ def test_what_is_in_the_shards_is_what_is_trained_on(tmp_path, kind):
     values, marks = read(found)
     assert (values[:, 0] == images).all()
     assert (marks == labels).all()
-    assert str(found.space) == "1x6x5, integers 0 to L - 1, counted"
+    assert str(found.space) == "1x6x5, integers from 0 to 255, counted"
     assert len(found.validation) == len(found.test) == 12
     assert not found.bad
 
@@ -230,7 +230,7 @@ def test_other_mistakes(tmp_path):
     with pytest.raises(DataError, match="holds tar and Parquet files; keep one kind"):
         unveil.load(tmp_path / "both")
     write_tar(tmp_path / "few" / "a.tar", pixels(2))
-    with pytest.raises(DataError, match="2 examples are too few"):
+    with pytest.raises(DataError, match="2 examples cannot be parted"):
         unveil.load(tmp_path / "few")
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.tar").write_bytes(b"")

@@ -14,7 +14,9 @@ import unveil
 from unveil.cli import main
 from unveil.pages import facts
 from unveil.pages.markup import el, together
+from unveil.pages.shown import Shown
 from unveil.pages.still import POLICY
+from unveil.pages.still import page as markup
 
 EVIL = "<script>alert(1)</script>&\"'<b>"
 
@@ -216,3 +218,19 @@ def test_a_browser_finds_nothing_wrong_with_it(page, browser, theme):
     broken = axe.Axe().run(shown).response["violations"]
     assert [(one["id"], [node["html"] for node in one["nodes"]][:2]) for one in broken] == []
     shown.close()
+
+
+@pytest.mark.parametrize(
+    ("wide", "kinds"),
+    [
+        ("hhhhw", [None, None, None, None, "wide"]),
+        ("hhhw", [None, None, "alone", "wide"]),
+        ("hww", ["alone", "wide", "wide"]),
+        ("hh", [None, None]),
+        ("h", ["alone"]),
+    ],
+)
+def test_a_picture_that_stands_alone_leaves_no_half_of_a_row_empty(run, wide, kinds):
+    shown = [Shown("x", b"", "how to read it", "what it shows", one == "w") for one in wide]
+    reader = Reader(markup(facts(run), shown))
+    assert [attributes.get("class") for attributes in reader.all("figure")] == kinds

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -73,6 +74,11 @@ def test_samples_are_rows_of_the_table(trained, capsys, monkeypatch):
     assert list(rows[0]) == ["age", "income", "city", "kids", "sex"]
     assert {row["city"] for row in rows} == {"Rome", "Oslo"}
     assert all(row["kids"].isdecimal() for row in rows)
+    for name, decimals in (("age", 1), ("income", 2)):
+        assert max(len(row[name].partition(".")[2]) for row in rows) == decimals
+    said(["sample", "run", "-n", 40, "--seed", 1, "--mean", "--out", "mean.csv"], capsys)
+    assert any(len(row["age"].partition(".")[2]) > 1 for row in read(trained / "mean.csv"))
+
     assert 2_000 < np.std([float(row["income"]) for row in rows]) < 60_000
     said(["sample", "run", "-n", 40, "--seed", 1, "--out", "x.npy"], capsys)
     assert np.allclose(np.load("x.npy")[:, 1], [float(row["income"]) for row in rows])
@@ -84,6 +90,18 @@ def test_samples_are_rows_of_the_table(trained, capsys, monkeypatch):
     again = unveil.load("x.parquet")
     assert again.columns[0].kind == "real"
     assert "known endings: .csv, .parquet, .npy" in said(["sample", "run", "--out", "x.png"], capsys, 2)
+
+
+def test_a_run_that_does_not_say_how_many_decimals_there_were_writes_all(trained, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained / "run", "run")
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    for one in manifest["data"]["columns"]:
+        del one["decimals"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
+    said(["sample", "run", "-n", 40, "--seed", 1], capsys)
+    assert any(len(row["age"].partition(".")[2]) > 1 for row in read(tmp_path / "samples.csv"))
+    assert len(unveil.open("run").load_data().train) > 0  # whose fingerprint is the same
 
 
 def test_a_run_is_evaluated_and_scored_on_its_own_table_and_on_another(trained, capsys, monkeypatch):
@@ -200,6 +218,7 @@ def test_impute_fills_gaps_and_leaves_the_rest_as_it_was(trained, capsys, monkey
     guesses = np.array([float(row["income"]) for row, gone in zip(after, lost, strict=True) if gone])
     ages = np.array([float(row["age"]) for row, gone in zip(after, lost, strict=True) if gone])
     assert np.corrcoef(guesses, ages)[0, 1] > 0.5
+    assert all(len(row["income"].partition(".")[2]) <= 2 for row in after)
     (trained / "two.csv").write_text(
         "city,sex,note,income,age,kids\n?,m,keep,,60.5,2\nOslo,f,,50000.25,,1\nRome,f,,3,3,3\n"
     )
@@ -220,6 +239,8 @@ def test_impute_fills_gaps_and_leaves_the_rest_as_it_was(trained, capsys, monkey
         "unveil: the run was trained on a table, and x.npy is none; give a .csv or .parquet file\n"
     )
     said(["train", "x.npy", "--epochs", 1, "--out", "array"], capsys)
+    assert "array was not trained on a table" in said(["impute", "array"], capsys, 2)
+    assert "this model is conditioned on nothing" in said(["sample", "run", "--label", "red"], capsys, 2)
     assert "was not trained on a table, so it cannot read" in said(["evaluate", "array", "people.csv"], capsys, 2)
 
 

@@ -222,14 +222,14 @@ def test_a_column_that_stands_at_a_point_is_mentioned(tmp_path):
 def test_a_number_far_from_all_others_is_mentioned(tmp_path):
     data = unveil.load(of(tmp_path, x=[*SOURCE.normal(size=99), -9999], y=SOURCE.normal(size=100)))
     (note,) = data.notes
-    assert note.startswith("column 'x' reaches -9999, and half of its numbers lie between -0.")
+    assert note.startswith("column 'x' reaches -9,999, and half of its numbers lie between -0.")
 
 
 def test_numbers_that_single_precision_cannot_tell_apart_are_left_out(tmp_path):
     stamps = [1_700_000_000_000 + i for i in SOURCE.permutation(5_000)[:100]]
     path = of(tmp_path, stamp=stamps, x=SOURCE.normal(size=100))
     (note,) = unveil.load(path).notes
-    assert note.startswith("column 'stamp' is left out: its numbers, around 1.7e+12")
+    assert note.startswith("column 'stamp' is left out: its numbers, around 1,700,000,00")
     with pytest.raises(DataError, match="column 'stamp' cannot be real: its numbers, around"):
         unveil.load(path, columns=["stamp=real"])
 
@@ -265,3 +265,26 @@ def test_classes_that_look_like_numbers_are_apart_where_they_are_codes(tmp_path)
     (tmp_path / "a.csv").write_text("x,code\n" + "".join(lines))
     found = unveil.load(tmp_path / "a.csv", columns={"code": "categorical"})
     assert found.columns[1].words == ("1", "007", "7", "12345678901234567890", "12345678901234567891")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "decimals"),
+    [
+        (["1.60", "2.5", "", "3.14"], "real", 2),
+        (["1200", "-30", "17", "4"], "real", 0),
+        (["1e-3", "2e3", "0.5", "7"], "positive", 3),
+        (["1", "2", "3", "5"], "ordinal", None),
+    ],
+)
+def test_a_column_is_written_again_with_as_many_decimals_as_it_has(tmp_path, words, kind, decimals):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a,b", *(f"{word},{place}.5" for place, word in enumerate(3 * words))]))
+    data = unveil.load(path, columns={"a": kind})
+    field = data.columns[0]
+    assert field.decimals == decimals
+    if decimals is not None:
+        x = torch.tensor([[1 / 3, 0.0], [float("nan"), 0.0], [1234.5678, 0.0], [1e-9, 0.0]])
+        cells = by_name(x, data.columns, written=True)["a"]
+        smallest = 10.0**-decimals if kind == "positive" else 0
+        assert cells == [round(1 / 3, decimals), None, round(1234.5677, decimals), smallest]
+        assert (type(cells[0]) is int) == (decimals == 0)

@@ -12,6 +12,7 @@ from torch import Tensor
 from unveil import generation, pictures
 from unveil.data import Dataset, Field, Space, column, is_ink
 from unveil.models import Model
+from unveil.words import counted
 
 GRID = 20
 """Points to a side of the manifold."""
@@ -85,9 +86,9 @@ def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folde
     names = axis_names(plane)
     explained = f"{sum(plane.explained):.0%} of the variance of the posterior means"
     how = (
-        f"posterior means of {len(data.test):,} test examples on their two principal directions, {explained}"
+        f"posterior means of {counted(len(data.test), 'test example')} on their two principal directions, {explained}"
         if plane.principal
-        else f"posterior means of {len(data.test):,} test examples"
+        else f"posterior means of {counted(len(data.test), 'test example')}"
     )
     labels = None if encoded.label is None else encoded.label.numpy()
     points = plane.coordinates(encoded.mean.flatten(1))
@@ -137,7 +138,7 @@ def _columns(model: Model, data: Dataset, records: Sequence[dict[str, Any]], fol
     x = model.sample(ROWS, context, seed=0).cpu()
     shown = [_column(field, test.values[:][:, place], x[:, place]) for place, field in enumerate(data.columns[:COLUMNS])]
     more = f", the first {COLUMNS} of {len(data.columns)} columns" if len(data.columns) > COLUMNS else ""
-    note = f"{len(test):,} test rows filled, {ROWS:,} samples of the model as a line{more}"
+    note = f"{counted(len(test), 'test row')} filled, {ROWS:,} samples of the model as a line{more}"
     figure = pictures.marginals(shown, f"Columns of {_title(data)} and of samples", note)
     yield pictures.save(figure, folder / "columns.png")
 

@@ -25,6 +25,7 @@ from unveil.training.config import Precision, Training
 from unveil.training.footprint import Footprint, footprint, state_bytes
 from unveil.training.step import Step
 from unveil.version import __version__
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def foresee(
         way = f"give a batch size of at most {fits:,}" if fits else "no batch size fits; make the model smaller"
         raise SettingError(
             f"training takes {gigabytes(found.weights)} for its weights and {gigabytes(found.batch)} for a step of "
-            f"{whole:,} examples{f' in {parts} parts' * (parts > 1)}, and {gigabytes(free)} are free; {way}"
+            f"{counted(whole, 'example')}{f' in {parts} parts' * (parts > 1)}, and {gigabytes(free)} are free; {way}"
         )
     return found
 

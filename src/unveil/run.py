@@ -22,6 +22,7 @@ from unveil.objectives import Term
 from unveil.preflight import check
 from unveil.store import OWN, Ledger, Reports, RunFolder, digest, name_of, packed
 from unveil.training.average import state_of
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ class Run:
         assert given.train.context is not None
         if given.train.context.shape[1] != classes:
             raise DataError(
-                f"the model is conditioned on {classes} classes, and {data.name} has {given.train.context.shape[1]}; "
+                f"the model is conditioned on {counted(classes, 'class', 'classes')}, and {data.name} has "
+                f"{given.train.context.shape[1]}; "
                 "take data with the same classes"
             )
         return given

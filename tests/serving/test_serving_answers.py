@@ -13,6 +13,7 @@ import unveil
 from unveil import generation
 from unveil.data.reading import Binarise
 from unveil.randomness import generator
+from unveil.serving.fields import Label
 
 
 def png(images):
@@ -186,3 +187,28 @@ def test_what_is_served_is_told_as_text_and_names_with_markup_are_no_markup(runs
     assert one("GET", "/health").json() == {"status": "ok"}
     assert "<" not in one("GET", "/openapi.json").text
     one.close()
+
+
+def test_rows_may_be_objects_by_the_names_of_columns(asked):
+    one = asked["table"]
+    rows = [[50.5, 5e4, "Rome", 2], [40, None, "Oslo", None]]
+    names = [{"kids": 2, "city": "Rome", "age": 50.5, "income": 5e4}, {"city": "Oslo", "age": 40}]
+    found = [one.post("/encode", {"x": x}) for x in (rows, names, [rows[0], names[1]])]
+    assert [answer.status_code for answer in found] == [200] * 3
+    assert found[0].json() == found[1].json() == found[2].json()
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        ((), {0: 0, 1.0: 1, "1": 1}),
+        (("dark", "light"), {"light": 1, 1: 1, "1": 1, "0": 0}),
+        (("2", "0"), {0: 0, 1: 1, "0": 1, "2": 0, 2: 0, "1": 1}),
+    ],
+)
+def test_a_class_is_named_by_text_or_numbered_by_a_number(names, meant):
+    label = Label(2, names)
+    for given, place in meant.items():
+        assert label.read(given, "label") == place
+        assert type(given) is not str or label.read_text(given, "label") == place
+    assert all(label.read(one, "label") in (0, 1) for way in label.schema()["anyOf"] for one in way["enum"])

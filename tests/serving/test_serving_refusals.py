@@ -110,6 +110,8 @@ def test_a_field_that_cannot_be(kind, body, words, asked):
         ({"x": GOOD}, "label is missing"),
         ({"x": GOOD, "label": 2}, "label cannot be 2; give a whole number from 0 to 1, or a name"),
         ({"x": GOOD, "label": "gray"}, '"gray"'),
+        ({"x": GOOD, "label": "2"}, 'label cannot be "2"; give a whole number from 0 to 1'),
+        ({"x": GOOD, "label": "01"}, 'label cannot be "01"'),
         ({"x": GOOD, "label": True}, "label cannot be true"),
         ({"x": GOOD, "label": [0]}, "label cannot be a list of 1"),
         ({"x": GOOD, "label": []}, "label"),
@@ -125,6 +127,9 @@ def test_a_label_that_cannot_be(body, words, asked):
     [
         ([50, 5e4, "Paris", 2], 'column "city" cannot be "Paris"'),
         ([50, 5e4, 0, 2], 'column "city"'),
+        ([50, 5e4, "Mönsterås", 2], 'column "city" cannot be "Mönsterås"'),
+        ({"age": 50, "town": "Rome"}, 'there is no column "town"; known: "age", "income", "city", "kids"'),
+        ({"age": 50, "city": "Paris"}, 'column "city" cannot be "Paris"'),
         (["50", 5e4, "Rome", 2], 'column "age"'),
         ([50, 5e4, "Rome", 2.5], "whole"),
         ([50, 5e4, "Rome", -1], "kids"),

@@ -13,6 +13,7 @@ from unveil.cli.common import ending, open_run, require_parquet, save_table, sta
 from unveil.cli.parsing import parse
 from unveil.data.columns import CLASSED, Field, column
 from unveil.errors import DataError
+from unveil.words import counted
 
 FEW = 10
 """Effective draws below which an expectation is doubtful."""
@@ -29,6 +30,10 @@ def impute(arguments: list[str]) -> int:
     ending(given.out, (".csv", ".parquet"))
     require_parquet(given.out)
     run, data = open_run(given.run, given.data, None, given.out)
+    if not run.columns:
+        raise DataError(
+            f"{given.run} was not trained on a table, and so fills no gaps; train on a .csv or .parquet file first"
+        )
     path = Path(data.name)
     if not data.columns or path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{data.name} is no table from a file, so it has no gaps to fill; give a .csv or .parquet file")
@@ -38,10 +43,13 @@ def impute(arguments: list[str]) -> int:
     found = generation.impute(run.model, whole, given.samples, given.seed)
     gaps = whole.values[:].isnan()
     known = {field.name: ~gone.numpy() for field, gone in zip(data.columns, gaps.T, strict=True)}
-    _write(path, given.out, {field.name: field for field in data.columns}, by_name(found.x, data.columns), known)
+    _write(
+        path, given.out, {field.name: field for field in data.columns}, by_name(found.x, data.columns, written=True), known
+    )
     rows = gaps.any(1)
     print(
-        f"{int(gaps.sum()):,} cells in {int(rows.sum()):,} of {len(rows):,} rows filled in {given.out} by what the model "
+        f"{counted(int(gaps.sum()), 'cell')} in {int(rows.sum()):,} of {counted(len(rows), 'row')} filled in {given.out} "
+        "by what the model "
         f"expects, K = {given.samples}, seed {given.seed}"
     )
     if doubtful := int((found.ess[rows] < FEW).sum()):

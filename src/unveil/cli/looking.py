@@ -9,6 +9,7 @@ from unveil.cli import options
 from unveil.cli.common import apart, command, ending, introduce, load, start
 from unveil.cli.numbers import lines
 from unveil.cli.parsing import parse
+from unveil.words import counted, number
 
 if TYPE_CHECKING:
     from unveil.data import Dataset, Split
@@ -50,12 +51,12 @@ def _without_out(arguments: list[str]) -> list[str]:
 
 
 def _table(data: Dataset) -> list[tuple[str, str]]:
+    from unveil.parts import LIKELIHOODS
     from unveil.recipes import default_recipe
-    from unveil.recipes.recipe import likelihood_of
 
     rows = [(f"{name} split", _said(data, data.split(name))) for name in data.splits]
     rows.append(("space", str(data.space)))
-    rows.append(("likelihood", type(likelihood_of(data)).__name__))
+    rows.append(("likelihood", LIKELIHOODS[data.space.measure][0]))
     rows.append(("recipe", default_recipe(data.name)))
     rows.append(("fingerprint", data.fingerprint[:12]))
     return rows
@@ -65,10 +66,11 @@ def _said(data: Dataset, split: Split) -> str:
     """How many rows, between which values, and how many of each class."""
     text = f"{len(split):,} x {tuple(split.values.shape[1:])}, stored {split.values.dtype}".replace("torch.", "")
     if data.space.measure == "columns":  # between them there is no mean
-        text += f", {int(split.values[:].isnan().sum()):,} cells missing" if split.gaps else ", none missing"
+        text += f", {counted(int(split.values[:].isnan().sum()), 'cell')} missing" if split.gaps else ", none missing"
     else:
         values = split.values[:: -(-len(split) // ROWS)].float()
-        text += f", from {values.min():g} to {values.max():g}, mean {values.mean():.3g}"
+        low, high, mean = (float(one) for one in (values.min(), values.max(), values.mean()))
+        text += f", from {number(low)} to {number(high)}, mean {number(mean, 3)}"
     if split.labels is None:
         return f"{text}; no labels"
     counts = split.labels.bincount(minlength=len(data.classes))
@@ -86,9 +88,11 @@ def _columns(data: Dataset) -> list[tuple[str, str]]:
         if field.words:
             counts = known.long().bincount(minlength=len(field.words)).tolist()
             shown = ", ".join(f"{word} {count:,}" for word, count in list(zip(field.words, counts, strict=True))[:CLASSES])
-            text = f"{kind}, {len(field.words)} classes: {shown}{', ...' if len(field.words) > CLASSES else ''}"
+            classes = counted(len(field.words), "class", "classes")
+            text = f"{kind}, {classes}: {shown}{', ...' if len(field.words) > CLASSES else ''}"
         else:
-            text = f"{kind}, {known.min():.6g} to {known.max():.6g}, mean {known.mean():.4g} ± {known.std():.3g}"
+            low, high, mean = number(known.min()), number(known.max()), number(known.mean(), 4)
+            text = f"{kind}, {low} to {high}, mean {mean}, standard deviation {number(known.std(), 3)}"
         missing = len(values) - len(known)
         rows.append((field.name, text + (f"; {missing:,} of {len(values):,} missing" if missing else "")))
     return rows
@@ -100,4 +104,4 @@ def _draw(data: Dataset, given: options.Inspect) -> None:
 
     some = data.train.sample(SHOWN, 0)
     album.samples(some.reading.mean(some.values[:]) / data.space.white, given.out, ink=is_ink(data))
-    print(f"{len(some)} images of the training split in {given.out}")
+    print(f"{counted(len(some), 'image')} of the training split in {given.out}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import re
+import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import field, make_dataclass, replace
 from itertools import dropwhile, takewhile
 from typing import Any, TypeVar
@@ -22,16 +23,19 @@ Options = TypeVar("Options")
 
 def parse(kind: type[Options], name: str, arguments: list[str], default: Options | None = None) -> Options:
     """The options of a command from its arguments; prints help and exits, or raises SettingError."""
-    options: dict[str, Any] = {"prog": f"unveil {name}", "args": arguments, "config": (tyro.conf.FlagCreatePairsOff,)}
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+    options: dict[str, Any] = {"prog": f"unveil {name}", "args": arguments, "config": config}
     if default is not None:
         options["default"] = default
-    said = io.StringIO()
+    said, helped = io.StringIO(), io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding)  # by which boxes are drawn
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(said), redirect_stdout(helped):
             found: Options = tyro.cli(kind, **options)
             return found
     except SystemExit as end:
         if end.code in (0, None):
+            helped.seek(0)
+            print(_without_nothing(helped.read()), end="")
             raise
         raise SettingError(f"{_one_line(said.getvalue())}; unveil {name} --help tells what it takes") from None
 
@@ -56,6 +60,13 @@ def parse_train(arguments: list[str]) -> tuple[Train, Recipe]:
 def _plain(arguments: list[str]) -> list[str]:
     """Without a wish for help, which is answered when the recipe is known."""
     return [argument for argument in arguments if argument not in ("--help", "-h")]
+
+
+def _without_nothing(text: str) -> str:
+    """Help without the defaults that tell nothing: what happens without an option stands in words before them."""
+    blank = re.sub(NOTHING, lambda found: re.sub(r"[^\n│]", " ", found[0]), text)
+    pairs = zip(text.splitlines(), blank.splitlines(), strict=True)
+    return "".join(f"{new}\n" for old, new in pairs if new == old or new.strip("│ "))
 
 
 def _one_line(box: str) -> str:
@@ -92,6 +103,8 @@ def _meant(below: list[str]) -> str:
     return f" (did you mean {near}?)" if near else ""
 
 
+NOTHING = r"\(default:(?:[ │]*\n[ │]*| )(?:None|False)?\)"
+"""A default that is nothing at all, though it be cut by the end of a line."""
 _RULES = ("╭", "──", "---")
 _QUOTED = r"'([^']*)'"
 PLAINLY: tuple[tuple[str, Callable[..., str]], ...] = (

@@ -61,10 +61,10 @@ class TrainingBar:
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         seen, which = record.get("validation", record), "validation" if "validation" in record else "training"
-        figures = f"{which} distortion {seen['distortion']:.2f}, loss {seen['loss']:.2f}"
+        figures = f"{which} distortion {seen['distortion']:,.2f}, loss {seen['loss']:,.2f}"
         if "rate" in seen:  # it is infinite under a posterior without density
-            halves = f"distortion {seen['distortion']:.2f} + rate {seen['rate']:.2f}"
-            figures = f"{which} {self.measured} {seen['neg_elbo']:.2f} = {halves}"
+            halves = f"distortion {seen['distortion']:,.2f} + rate {seen['rate']:,.2f}"
+            figures = f"{which} {self.measured} {seen['neg_elbo']:,.2f} = {halves}"
         speed = f"{self._rate(record['step']):,.0f} examples/s"
         if self.bar is not None:
             self.bar.update(record["step"] - self.bar.n)

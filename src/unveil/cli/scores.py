@@ -10,6 +10,7 @@ from unveil.cli.common import ending, open_run, require_parquet, save_table, sta
 from unveil.cli.numbers import lines
 from unveil.cli.parsing import parse
 from unveil.errors import SettingError
+from unveil.words import counted
 
 if TYPE_CHECKING:
     from unveil.data import Dataset, Split
@@ -58,7 +59,7 @@ def score(arguments: list[str]) -> int:
     noted = {"note": np.array([data.strange.get(row, "") for row in split.rows.tolist()], dtype=object)}
     columns = {"split": origins, **named, **found.columns(), **(noted if data.strange else {})}
     save_table(given.out, {name: column.tolist() for name, column in columns.items()})
-    print(f"{len(split):,} rows in {given.out}: {', '.join(columns)}")
+    print(f"{counted(len(split), 'row')} in {given.out}: {', '.join(columns)}")
     if given.maps is not None:
         _draw(run, data, split, found, given.maps, given.seed)
     return 0
@@ -72,6 +73,5 @@ def _draw(run: Run, data: Dataset, split: Split, found: Scores, path: Path, seed
 
     worst = split.subset(found.score.argsort(descending=True)[:SHOWN])
     maps = surprise(run.model, worst, seed=seed)
-    nats = maps.cost if maps.expected is None else maps.excess
-    album.maps(worst.fixed(seed) / data.space.white, nats, path, ink=is_ink(data))
-    print(f"the {len(worst)} most anomalous images over what in them surprises in {path}")
+    album.maps(worst.fixed(seed) / data.space.white, maps.excess, path, ink=is_ink(data))
+    print(f"the {counted(len(worst), 'most anomalous image')} over what in them surprises in {path}")

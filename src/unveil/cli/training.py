@@ -14,6 +14,7 @@ from unveil.cli.numbers import show
 from unveil.cli.parsing import parse, parse_train
 from unveil.errors import SettingError
 from unveil.recipes import EVERY, RECIPES
+from unveil.words import counted
 
 if TYPE_CHECKING:
     from unveil.data import Dataset
@@ -70,12 +71,12 @@ def _little(data: Dataset, training: Training) -> list[str]:
         smaller = f", or a --batch-size below {batch}" if batch > 1 else ""
         enough = -(-FEW // (rows // batch))
         said.append(
-            f"{steps} step{'s' * (steps > 1)} in all, of which a model learns hardly anything: give --epochs {enough} or "
+            f"{counted(steps, 'step')} in all, of which a model learns hardly anything: give --epochs {enough} or "
             f"more{smaller}"
         )
     if rows < FEW_ROWS:
         said.append(
-            f"{rows} training rows, which a model soon knows by heart: give more of them, or smaller shares by "
+            f"{counted(rows, 'training row')}, which a model soon knows by heart: give more of them, or smaller shares by "
             "--validation and --test"
         )
     return said
@@ -117,7 +118,7 @@ def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run
     outcome, team = run.manifest["outcome"], joined()
     if not outcome["finished"]:
         if team.speaks():
-            say(f"stopped after {outcome['steps']} steps; {stopped}")
+            say(f"stopped after {counted(outcome['steps'], 'step')}; {stopped}")
         team.spoke()
         return run, CODES[outcome["stopped_by"] or "SIGINT"]
     if team.rank > 0:
@@ -167,7 +168,7 @@ What you have now, in {place}:
   pictures/samples.png          images that it invented, as means: E[x|z] for z from the prior
   pictures/reconstructions.png  originals, each over what is left of it after two numbers
   pictures/curves.png           how training went
-It needs {found.nll.value:.1f} ± {found.nll.stderr:.1f} nats for a test image; lower is better.
+It needs {found.nll.value:,.1f} ± {found.nll.stderr:,.1f} nats for a test image; lower is better.
 
 Try next:
   {me} sample {place} -n 64 --seed 1 --out samples.png

@@ -12,6 +12,7 @@ from unveil.cli.common import apart, ending, open_run, require_parquet, save_arr
 from unveil.cli.parsing import parse
 from unveil.errors import DataError, SettingError, unknown
 from unveil.hardware import free_memory, gigabytes
+from unveil.words import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,16 +50,18 @@ def sample(arguments: list[str]) -> int:
     if kind == ".npy":
         save_array(out, x.numpy())
     elif table:
-        save_table(out, {**by_name(x, table), **_labels(context, facts)})
+        save_table(out, {**by_name(x, table, written=not given.mean), **_labels(context, facts)})
     else:
         _draw(x / space.white, out, was_ink(facts))
-    print(f"{given.n} {'means E[x|z]' if given.mean else 'samples'} in {out}")
+    print(f"{counted(given.n, *(('mean E[x|z]', 'means E[x|z]') if given.mean else ('sample',)))} in {out}")
     return 0
 
 
 def _label(given: str | None, facts: Mapping[str, Any]) -> int | None:
     """The number of a class that was asked for by its name or its number."""
     names = facts.get("class_names", [])
+    if given is not None and not facts.get("classes"):
+        return 0  # any: that the model has no classes is said where it is asked for one
     if given is None or given in names:
         return None if given is None else names.index(given)
     if not given.lstrip("-").isdecimal():
@@ -103,7 +106,9 @@ def encode(arguments: list[str]) -> int:
     named = {} if split.files is None else {"files": np.array(split.files, dtype=str)}  # savez takes no "file"
     columns = {"label": label, "index": found.index.numpy(), **named}
     save_array(given.out, mean=found.mean.numpy(), scale=found.scale.numpy(), **columns)
-    print(f"{len(label):,} posteriors in {given.out}: mean and scale {tuple(found.mean.shape)}, {', '.join(columns)}")
+    print(
+        f"{counted(len(label), 'posterior')} in {given.out}: mean and scale {tuple(found.mean.shape)}, {', '.join(columns)}"
+    )
     return 0
 
 

@@ -22,6 +22,7 @@ from unveil.data.split import Split
 from unveil.data.splitting import parted
 from unveil.data.store import Stored, chunks
 from unveil.errors import DataError, option, unknown
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,9 @@ def as_factors(array: Any, count: int, name: str, names: Sequence[str] | None = 
     """
     factors = _numeric(array, "factors")
     if factors.ndim != 2 or len(factors) != count or factors.shape[1] == 0:
-        raise DataError(f"{name} has {count} examples but factors of shape {factors.shape}; give a row of factors for each")
+        raise DataError(
+            f"{name} has {counted(count, 'example')} but factors of shape {factors.shape}; give a row of factors for each"
+        )
     values = torch.from_numpy(whole(factors, f"{name} has factors"))
     named = tuple(f"factor {place}" for place in range(factors.shape[1])) if names is None else tuple(map(str, names))
     if len(named) != factors.shape[1] or len(set(named)) != len(named):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from unveil.errors import DataError, unknown
+from unveil.words import counted
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,14 @@ class Field:
         name: as its source calls it.
         kind: as `column` reads it: 'real', 'positive', 'count', 'ordinal:5' or 'categorical:3'.
         words: what the classes 0, 1, 2, ... are called; empty where they have no names.
+        decimals: most decimals that its source writes a number with; None where that is not known. It says nothing of what
+            the numbers mean, and makes no other data set.
     """
 
     name: str
     kind: str
     words: tuple[str, ...] = ()
+    decimals: int | None = field(default=None, repr=False, compare=False)
 
 
 def _whole(x: Tensor, most: float) -> Tensor:
@@ -80,7 +84,7 @@ def check_columns(values: Tensor, columns: Sequence[str], name: str) -> None:
     """
     if values.dim() != 2 or values.shape[1] != len(columns):
         raise DataError(
-            f"{name} has shape {tuple(values.shape)}; {len(columns)} columns were named, so give (N, {len(columns)})"
+            f"{name} has shape {tuple(values.shape)}; named: {counted(len(columns), 'column')}, so give (N, {len(columns)})"
         )
     for place, text in enumerate(columns):
         one = column(text)

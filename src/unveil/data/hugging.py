@@ -34,6 +34,7 @@ from unveil.data.space import Measure, Space
 from unveil.data.split import Split
 from unveil.data.splitting import parted
 from unveil.errors import DataError
+from unveil.words import counted
 
 NOTES = 2**24
 """Most bytes of a note in JSON."""
@@ -151,7 +152,11 @@ class Shelf:
         if not content and path and table.local and Path(path).is_file():
             return Path(path)
         if not content or len(content) > LARGEST:
-            said = f"it has {len(content):,} bytes, and {LARGEST:,} are read" if content else "the table holds no image"
+            said = (
+                f"it has {counted(len(content), 'byte')}, and {LARGEST:,} are read"
+                if content
+                else "the table holds no image"
+            )
             raise BadImageError(name, said)
         return Blob(name, content)
 

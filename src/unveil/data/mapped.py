@@ -24,7 +24,7 @@ class File:
     """How a .npy file is read.
 
     Attributes:
-        levels: the byte that stands for white; None for 255, or 1 where there are but zeros and ones.
+        levels: the byte that stands for white; without it 255, or 1 where there are but zeros and ones.
         mapped: leave it on the disk and read rows when they are asked for, as is done with files of more than a quarter of
             the memory. This decides nothing but speed and memory.
     """

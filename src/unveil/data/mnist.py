@@ -25,6 +25,7 @@ from unveil.data.space import Measure, Space
 from unveil.data.split import Split
 from unveil.data.splitting import carve
 from unveil.errors import DataError
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,8 @@ def check(content: bytes, file: File, name: str) -> bytes:
     """The decompressed bytes, when they are MNIST's own; else DataError."""
     if len(content) != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
         raise DataError(
-            f"{name} is not MNIST's {file.name}: {len(content):,} bytes whose SHA-256 differs from the published one; "
+            f"{name} is not MNIST's {file.name}: {counted(len(content), 'byte')} whose SHA-256 differs from the published "
+            "one; "
             "remove it, so that it is fetched anew, or load other images from a .npz file"
         )
     return content

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from unveil.errors import DataError
+from unveil.words import number
 
 LARGEST = 2**24
 """The largest count: single precision holds no larger whole number exactly."""
@@ -64,7 +65,7 @@ class Looked:
             raise DataError(f"{self.name} holds numbers that are no counts; give whole ones from 0 to {LARGEST:,}")
         if (beyond := np.isinf(found)).any():
             raise DataError(
-                f"{self.name} holds {values[beyond].flat[0]:g}, and single precision ends at 3.4e38; divide all by a "
+                f"{self.name} holds {number(values[beyond].flat[0])}, and single precision ends at 3.4e38; divide all by a "
                 "constant"
             )
         if values.dtype.itemsize > 2 and values.dtype != np.float32:
@@ -140,7 +141,8 @@ class Apart:
         if lost.any():
             place = int(np.argmax(lost))
             raise DataError(
-                f"{name}: numbers of entry {place}, around {self.largest[place]:.4g} and {deviation[place]:.2g} "
+                f"{name}: numbers of entry {place}, around {number(self.largest[place], 4)} and "
+                f"{number(deviation[place], 2)} "
                 "apart, are hardly told apart in single precision; subtract a constant, or take another unit"
             )
 

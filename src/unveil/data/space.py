@@ -12,6 +12,7 @@ from math import prod
 from typing import Literal
 
 from unveil.errors import DataError
+from unveil.words import counted
 
 Measure = Literal["binary", "unit", "real", "levels", "count", "columns"]
 
@@ -19,10 +20,11 @@ MEANING: dict[str, str] = {
     "binary": "0 or 1, counted",
     "unit": "gray values between 0 and 1",
     "real": "real numbers, Lebesgue measure",
-    "levels": "integers 0 to L - 1, counted",
+    "levels": "integers from 0 to {most}, counted",
     "count": "integers from 0, counted",
     "columns": "columns of a table, each with a measure of its own",
 }
+"""What each measure says of x, in words; `Space.meaning` fills in the largest of the levels."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,15 @@ class Space:
         if self.columns:
             often = Counter(kind.partition(":")[0] for kind in self.columns)
             return (
-                f"{len(self.columns)} columns of a table: {', '.join(f'{count} {kind}' for kind, count in often.items())}"
+                f"{counted(len(self.columns), 'column')} of a table: "
+                f"{', '.join(f'{count} {kind}' for kind, count in often.items())}"
             )
-        return f"{'x'.join(map(str, self.shape))}, {MEANING[self.measure]}"
+        return f"{'x'.join(map(str, self.shape))}, {self.meaning}"
+
+    @property
+    def meaning(self) -> str:
+        """What its measure says of x, in words."""
+        return MEANING[self.measure].format(most=self.levels - 1)
 
 
 def check_channels(shape: tuple[int, ...], name: str) -> None:

@@ -18,6 +18,7 @@ from unveil.data.reading import Reading
 from unveil.data.store import Store, Stored, chunks, taken
 from unveil.errors import DataError
 from unveil.randomness import generator
+from unveil.words import counted
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Split:
         if n is None or n >= len(self):
             return self
         if n < 1:
-            raise DataError(f"{n} examples cannot be drawn from the {self.name} split; ask for 1 to {len(self)}")
+            raise DataError(f"{counted(n, 'example')} cannot be drawn from the {self.name} split; ask for 1 to {len(self)}")
         chosen = torch.randperm(len(self), generator=generator(seed, "subset", self.name))[:n]
         return self.subset(chosen.sort().values)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from unveil.data.split import Split
 from unveil.errors import DataError
 from unveil.randomness import generator
+from unveil.words import counted
 
 GIVEN = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation"} | {
     "test": "test",
@@ -57,6 +58,8 @@ def carve(n: int, *shares: float) -> tuple[Tensor, ...]:
     order = torch.randperm(n, generator=generator("splits", n))
     counts = [max(1, round(share * n)) for share in shares]
     if sum(counts) >= n:
-        raise DataError(f"{n} examples are too few for training, validation and test; give at least {len(shares) + 1}")
+        raise DataError(
+            f"{counted(n, 'example')} cannot be parted for training, validation and test; give at least {len(shares) + 1}"
+        )
     parts = torch.split(order, [*counts, n - sum(counts)])
     return tuple(part.sort().values for part in parts)

@@ -21,6 +21,7 @@ from unveil.evaluation.names import cost_name
 from unveil.models import Draw, Model
 from unveil.randomness import reseed
 from unveil.run import Run
+from unveil.words import number
 
 ROWS = 2_000
 """Most examples of a split that are looked at."""
@@ -108,7 +109,7 @@ class Case:
         nats, whole = self.finite[name], len(self.nats[name])
         error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else float("nan")
         rest = f", {whole - len(nats):,} without a finite one left out" if len(nats) < whole else ""
-        return f"{float(nats.mean()):.4g} ± {error:.2g} (n = {len(nats):,}{rest})"
+        return f"{number(float(nats.mean()), 4)} ± {number(error, 2)} (n = {len(nats):,}{rest})"
 
     @property
     def figure(self) -> str:

@@ -17,6 +17,8 @@ from unveil.data.arrays import DARK
 from unveil.data.store import Store
 from unveil.doctor.copies import copies_between_splits, copies_within_splits
 from unveil.doctor.finding import Finding, arranged, rows_of, some
+from unveil.errors import option
+from unveil.words import counted, number
 
 MARGIN = 0.25
 """Share of constant pixels worth a word. Digits have a twelfth: a margin is what images have."""
@@ -156,7 +158,8 @@ def dim_images(data: Dataset) -> Iterator[Finding]:
             "the images are read as nearly black: their brightest pixel is far from white",
             f"the brightest stored value is {brightest}, read as {share:.3f} of white, in all n = "
             f"{sum(len(split) for split, _ in _splits(data)):,} rows",
-            f"say that {brightest} stands for white (levels={brightest}), or multiply all pixels before they are stored",
+            f"say that {brightest} stands for white ({option('levels', brightest)}), or multiply all pixels before they "
+            "are stored",
         )
 
 
@@ -173,9 +176,11 @@ def odd_scales(data: Dataset) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             f"{int(odd.sum())} of {len(deviations)} real entries have a scale far from that of the others",
-            f"standard deviations from {float(deviations[odd].min()):.3g} to {float(deviations[odd].max()):.3g} (entries "
+            f"standard deviations from {number(float(deviations[odd].min()), 3)} to "
+            f"{number(float(deviations[odd].max()), 3)} (entries "
             f"{some(odd.nonzero().flatten())}), over n = {len(data.train):,} training rows, where the median is "
-            f"{float(middle):.3g}; likelihoods are made for {SCALES[0]:g} to {SCALES[1]:g} of a common scale",
+            f"{number(float(middle), 3)}; likelihoods are made for {number(SCALES[0])} to {number(SCALES[1])} of a common "
+            "scale",
             "subtract each entry's training mean and divide by its training standard deviation; add the sum of the "
             "logarithms of those deviations to -log p(x) for nats of the data as they were; or load them as a table",
         )
@@ -254,7 +259,8 @@ def unbalanced_classes(data: Dataset) -> Iterator[Finding]:
             "the classes are very unequal in size",
             f"class {int(kinds[most])} has {int(counts[most]):,} and class {int(kinds[least])} has {int(counts[least]):,} "
             f"of n = {len(data.train):,} training rows",
-            "samples will be as unequal; for equal ones train a conditional model (cvae) or draw rows of each class alike",
+            "samples will be as unequal; for equal ones train a conditional model (recipe cvae) or draw rows of each "
+            "class alike",
         )
 
 
@@ -270,7 +276,19 @@ def too_few_rows(data: Dataset) -> Iterator[Finding]:
         )
 
 
+def bad_files(data: Dataset) -> Iterator[Finding]:
+    """Files that cannot be read, which training leaves out."""
+    if data.bad:
+        yield Finding(
+            "doubtful",
+            f"what cannot be read is left out: {counted(len(data.bad), 'file')} of the data",
+            f"{some(path for path, _ in data.bad)}, beside n = {len(data.whole()):,} examples that are read",
+            "mend or remove what is damaged; `unveil inspect` says of each what is wrong with it",
+        )
+
+
 CHECKS: list[Check] = [
+    bad_files,
     values_not_finite,
     copies_between_splits,
     copies_within_splits,

@@ -24,6 +24,7 @@ from unveil.doctor.case import ROWS, Case
 from unveil.doctor.finding import Finding, some
 from unveil.models import Draw
 from unveil.parts.heads import BOUND
+from unveil.words import counted, number
 
 LITTLE = 0.1
 """Nats below which all of z together says nothing to speak of."""
@@ -56,12 +57,12 @@ def collapsed(case: Case) -> Iterator[Finding]:
     quiet = nats < QUIET
     if not quiet.any():
         return
-    total = f"{float(nats.sum()):.3g} nats in all, n = {n:,} training examples"
+    total = f"{number(float(nats.sum()), 3)} nats in all, n = {n:,} training examples"
     if quiet.all() or nats.sum() < LITTLE:
         yield Finding(
             "wrong",
             "the posterior has collapsed: z says nothing of x",
-            f"none of {len(nats)} {unit}s of z says more than {float(nats.max()):.2g} nats of x; {total}",
+            f"none of {counted(len(nats), unit)} of z says more than {number(float(nats.max()), 2)} nats of x; {total}",
             "train longer, warm the rate up for longer (--model.kl-warmup), or let some of it be free (free-bits-vae); a "
             "smaller beta and a smaller learning rate help too. If x has no structure, this is as it should be",
         )
@@ -69,7 +70,7 @@ def collapsed(case: Case) -> Iterator[Finding]:
     yield Finding(
         "note",
         f"{int(quiet.sum())} of {len(nats)} {unit}s of z say nothing of x",
-        f"{unit}s {some(quiet.nonzero().flatten())} say less than {QUIET:g} nats each; {total}",
+        f"{unit}s {some(quiet.nonzero().flatten())} say less than {number(QUIET)} nats each; {total}",
         f"nothing needs to be done; {int((~quiet).sum())} would do (--latent), unless a longer warm-up wakes more",
     )
 
@@ -159,7 +160,7 @@ def posterior_scales(case: Case) -> Iterator[Finding]:
                 "doubtful",
                 f"log-variances of the posterior {how}",
                 f"{float(edge.double().mean()):.1%} of the scales of q(z|x) are as {which} as the head allows, beyond "
-                f"{exp(-EDGE if which == 'small' else EDGE):.3g} (dimensions {some(dimensions)}), n = {len(logs):,} "
+                f"{number(exp(-EDGE if which == 'small' else EDGE), 3)} (dimensions {some(dimensions)}), n = {len(logs):,} "
                 "training examples",
                 change,
             )
@@ -185,8 +186,9 @@ def likelihood_scales(case: Case) -> Iterator[Finding]:
                 "doubtful",
                 f"the scale of the likelihood {how}",
                 f"{float(edge.double().mean()):.1%} of the scales of p(x|z) are at the end of their range, from "
-                f"{float(logs[edge].min().exp()):.2g} to {float(logs[edge].max().exp()):.2g}, in n = {len(logs):,} "
-                f"training examples of {logs.shape[1]} entries",
+                f"{number(float(logs[edge].min().exp()), 2)} to {number(float(logs[edge].max().exp()), 2)}, in n = "
+                f"{len(logs):,} "
+                f"training examples of {counted(logs.shape[1], 'entry', 'entries')}",
                 change,
             )
 

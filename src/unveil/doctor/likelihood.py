@@ -21,6 +21,7 @@ from torch import Tensor
 from unveil.doctor.case import ROWS, Case
 from unveil.doctor.finding import Finding, some
 from unveil.models import Draw
+from unveil.words import counted, number
 
 DRAWS = 39
 """From p(x|z), among which x has one of 40 ranks."""
@@ -40,10 +41,11 @@ APART = 1.5
 OUTSIDE = 0.05
 """Share of the mass outside [0, 1] that is no rounding at black and white."""
 HEADS = {
-    "real": "train until the scale has settled, or let each entry have its own (Gaussian), or learn the tails (StudentT)",
-    "unit": "take a likelihood of gray values: ContinuousBernoulli, or load as 'levels' for DiscretisedLogistic",
-    "levels": "take a likelihood with more freedom: LogisticMixture, or Levels, which has any distribution",
-    "count": "take NegativeBinomial, which has a variance of its own, in place of Poisson",
+    "real": "train until the scale has settled, or let each entry have its own or learn the tails: in Python "
+    "Gaussian or StudentT",
+    "unit": "take a likelihood of gray values: in Python ContinuousBernoulli; or load them as levels",
+    "levels": "take a likelihood with more freedom, in Python LogisticMixture or, for any distribution at all, Levels",
+    "count": "take a negative binomial, which has a variance of its own, in place of a Poisson: in Python NegativeBinomial",
     "binary": "train longer, or give the decoder more width: 0 and 1 have no other likelihood",
     "columns": "look at the kinds of these columns: skewed ones are 'positive', whole numbers 'count' or 'ordinal'",
 }
@@ -97,7 +99,7 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
     """
     measure, found = case.data.space.measure, ranks(case)
     n, size = found.u.shape
-    seen = f"{DRAWS} draws for each of n = {n:,} training examples of {size} entries"
+    seen = f"{DRAWS} draws for each of n = {n:,} training examples of {counted(size, 'entry', 'entries')}"
     if not n:
         return
     whole = f"{case.figure} is {case.told('train')}"
@@ -111,8 +113,10 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             "the likelihood has the wrong scale for some entries",
-            f"a scale for each entry would gain {each:.3g} ± {each_error:.2g} nats per example ({whole}); residuals have "
-            f"from {float(variances.min()):.2g} to {float(variances.max()):.2g} times their variance (worst: entries "
+            f"a scale for each entry would gain {number(each, 3)} ± {number(each_error, 2)} nats per example ({whole}); "
+            "residuals have "
+            f"from {number(float(variances.min()), 2)} to {number(float(variances.max()), 2)} times their variance (worst: "
+            "entries "
             f"{some(_worst(variances))}), by {seen}",
             f"{HEADS[measure]}; or bring all entries to a common scale" if measure == "real" else HEADS[measure],
         )
@@ -120,7 +124,7 @@ def likelihood_misfit(case: Case) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             f"the likelihood does not fit: {_shape(found.u)}",
-            f"the right shape would gain {together:.3g} ± {error:.2g} nats per example ({whole}); "
+            f"the right shape would gain {number(together, 3)} ± {number(error, 2)} nats per example ({whole}); "
             f"{sum(_ends(found.u)):.1%} of x lie beyond all draws instead of {2 * END:.1%}, and {_middle(found.u):.1%} in "
             f"their middle half; {seen}",
             HEADS[measure],

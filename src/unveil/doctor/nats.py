@@ -11,6 +11,7 @@ from torch import Tensor
 from unveil.doctor.case import Case
 from unveil.doctor.finding import Finding, rows_of
 from unveil.doctor.nonfinite import NonFinite, culprit
+from unveil.words import number
 
 CERTAIN = 4.0
 """Standard errors of a difference of two splits before it is believed: by chance once in 16,000."""
@@ -96,8 +97,9 @@ def outliers(case: Case) -> Iterator[Finding]:
         if len(far):
             rows = rows_of(case.sample(name), case.nats[name].isfinite().nonzero().flatten()[far])
             found.append(
-                f"{len(far)} of n = {len(nats):,} in {name} ({rows} of the source): up to {float(nats[far[0]]):.4g} "
-                f"nats where the median is {float(nats.median()):.4g} and no more than {expected:.4g} is to be expected"
+                f"{len(far)} of n = {len(nats):,} in {name} ({rows} of the source): up to {number(float(nats[far[0]]), 4)} "
+                f"nats where the median is {number(float(nats.median()), 4)} and no more than {number(expected, 4)} is to "
+                "be expected"
             )
     if found:
         yield Finding(

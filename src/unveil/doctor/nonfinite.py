@@ -26,6 +26,7 @@ from unveil.store import RunFolder
 from unveil.training.config import Training
 from unveil.training.loop import Trainer
 from unveil.training.precision import autocast, device_for
+from unveil.words import counted
 
 MANY = 0.1
 """Share of the steps; who loses more has trained on other data than was given."""
@@ -130,7 +131,8 @@ def _replay(trainer: Trainer, steps: int) -> NonFinite:
             )
         return _found(trainer, spot, number, True, taken + 1)
     raise SettingError(
-        f"no step was lost in {steps:,} steps after the checkpoint; allow more of them, or look where it was trained"
+        f"no step was lost in {counted(steps, 'step')} after the checkpoint; allow more of them, or look where it was "
+        "trained"
     )
 
 

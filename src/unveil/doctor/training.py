@@ -9,6 +9,7 @@ from math import inf, isfinite
 from unveil.doctor.case import Case
 from unveil.doctor.finding import Finding
 from unveil.objectives import Capacity, Distortion, Rate, Scaled, Sum, Term, Warmup
+from unveil.words import counted, number
 
 LOOKS = 5
 """Looks at the validation split from which on a course can be told from two points."""
@@ -60,7 +61,8 @@ def still_falling(case: Case) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             "the validation loss was still falling when training ended",
-            f"from {since[1]:.4g} to {last:.4g} nats over the last {end - since[0]} of n = {end} epochs, {pace / mean:.0%} "
+            f"from {number(since[1], 4)} to {number(last, 4)} nats over the last {end - since[0]} of n = {end} epochs, "
+            f"{pace / mean:.0%} "
             "of its mean pace",
             f"train longer: --epochs {2 * end}",
         )
@@ -77,7 +79,8 @@ def rose_again(case: Case) -> Iterator[Finding]:
         yield Finding(
             "note",
             "the validation loss rose long before training ended",
-            f"it was least after epoch {best[0]} of n = {last[0]}, {best[1]:.4g} nats, and {last[1]:.4g} at the end; the "
+            f"it was least after epoch {best[0]} of n = {last[0]}, {number(best[1], 4)} nats, and {number(last[1], 4)} at "
+            "the end; the "
             "weights of the former are in use",
             f"train for fewer epochs (--epochs {best[0]}), with a smaller network or learning rate, or on more data",
         )
@@ -97,8 +100,9 @@ def jumps(case: Case) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             "the training loss jumped up",
-            f"from {before:.4g} to {after:.4g} nats in epoch {epoch} of n = {losses[-1][0]}, where all of the training "
-            f"gained {gained:.4g}",
+            f"from {number(before, 4)} to {number(after, 4)} nats in epoch {epoch} of n = {losses[-1][0]}, where all of "
+            "the training "
+            f"gained {number(gained, 4)}",
             "lower the learning rate, warm it up for longer (--warmup), or clip gradients at a smaller norm (--clip)",
         )
 
@@ -126,8 +130,9 @@ def weight_below_one(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "doubtful",
                 f"{name} weight never reached one",
-                f"the weights in use are of epoch {t:.3g} of n = {steps:.3g}, where it was {t / part.epochs:.2f}; its "
-                f"warm-up takes {part.epochs:g} epochs",
+                f"the weights in use are of epoch {number(t, 3)} of n = {number(steps, 3)}, where it was "
+                f"{t / part.epochs:.2f}; its "
+                f"warm-up takes {counted(part.epochs, 'epoch')}",
                 "train longer than the warm-up, or shorten it (--model.kl-warmup): until then no bound was minimised, and "
                 "samples from the prior suffer",
             )
@@ -135,8 +140,9 @@ def weight_below_one(case: Case) -> Iterator[Finding]:
             yield Finding(
                 "doubtful",
                 "the capacity never reached its full size",
-                f"the weights in use are of epoch {t:.3g} of n = {steps:.3g}, where it was "
-                f"{t / part.epochs * part.capacity:.3g} of {part.capacity:g} nats; its rise takes {part.epochs:g} epochs",
+                f"the weights in use are of epoch {number(t, 3)} of n = {number(steps, 3)}, where it was "
+                f"{number(t / part.epochs * part.capacity, 3)} of {number(part.capacity)} nats; its rise takes "
+                f"{counted(part.epochs, 'epoch')}",
                 "train longer than the capacity rises, or let it rise faster (--model.epochs)",
             )
 
@@ -150,7 +156,8 @@ def other_beta(case: Case) -> Iterator[Finding]:
         yield Finding(
             "note",
             f"what was minimised is not {case.figure}",
-            f"the rate counted {rate / distortion:g} times as much as the distortion; {case.figure} on training data is, "
+            f"the rate counted {number(rate / distortion)} times as much as the distortion; {case.figure} on training data "
+            "is, "
             f"in nats, {case.told('train')}",
             "nothing, if that trade is wanted; for the best nats and the best samples from the prior take beta = 1",
         )

@@ -52,8 +52,8 @@ class Figure:
     def pair(self, most: int = 6) -> str:
         """Value and error, '0.0312 ± 0.0060', to two digits of the error: at least 2 decimals and no more than `most`."""
         places = decimals(self.stderr, most)
-        error = f"{self.stderr:.{places}f}" if isfinite(self.stderr) else "unknown"
-        return f"{self.value:.{places}f} ± {error}"
+        error = f"{self.stderr:,.{places}f}" if isfinite(self.stderr) else "unknown"
+        return f"{self.value:,.{places}f} ± {error}"
 
 
 def decimals(error: float, most: int = 6) -> int:

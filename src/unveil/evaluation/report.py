@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from unveil.data import Dataset
-from unveil.errors import UnveilError, unknown
+from unveil.errors import UnveilError, option, unknown
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.nats import FEW, Nats, evaluate
 from unveil.evaluation.likelihood.quadrature import Quadrature
@@ -22,6 +22,7 @@ from unveil.evaluation.sections import SECTIONS, Section, Subject
 from unveil.evaluation.telling import told
 from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
+from unveil.words import counted
 
 BLIND = 0.1
 """Nats by which an estimate may lie above the integral, beyond both errors, before anything is said."""
@@ -73,15 +74,18 @@ class Report:
         above = self.nll.value - exact.nll.value
         if above < BLIND + 4 * ((self.nll.estimator or 0.0) + (exact.nll.estimator or 0.0)):
             return []
-        said = f"importance weighting lies {above:.2f} nats above the integral itself"
+        said = f"importance weighting lies {above:,.2f} nats above the integral itself"
         values = self.nats.values
         missed = int(((values["nll"] - exact.values > MISSED) & (values["ess"] >= FEW)).sum())
         if not missed:
-            return [f"{said}: K = {self.nats.samples:,} draws are too few for this encoder; take the quadrature"]
+            return [
+                f"{said}: K = {self.nats.samples:,} draws are too few for this encoder; take the quadrature, "
+                f"or more of them by {option('samples')}"
+            ]
         return [
             f"{said}: for {missed:,} of {self.nll.n:,} examples the encoder misses where p(z|x) is, by more than "
-            f"{MISSED:g} nats that effective draws do not show; take the quadrature, a defensive share of draws, or a "
-            "larger encoder"
+            f"{MISSED:g} nats that effective draws do not show; take the quadrature, a defensive share of draws "
+            f"({option('defensive', 0.5)}), or a larger encoder"
         ]
 
     @property
@@ -102,7 +106,7 @@ class Report:
         text += told("", [], self.advice())
         text += [f"{name}: none, since {why}" for name, why in self.refused.items()]
         reached = "" if nats.matrix_share is None else f", {nats.matrix_share:.0%} of the machine's float32 matrix rate"
-        return "\n".join([*text, f"the nats took {nats.seconds:.1f} s on {nats.threads} threads{reached}"])
+        return "\n".join([*text, f"the nats took {nats.seconds:.1f} s on {counted(nats.threads, 'thread')}{reached}"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for report.json."""

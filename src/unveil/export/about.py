@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unveil.data import MEANING
+from unveil.data import Space
 from unveil.export.trace import Traced
 from unveil.export.unpack import FORMAT
 from unveil.version import __version__
@@ -42,7 +42,7 @@ def described(
         "space": {
             "shape": list(facts["shape"]),
             "measure": facts["measure"],
-            "meaning": MEANING[facts["measure"]],
+            "meaning": Space(tuple(facts["shape"]), facts["measure"], facts.get("levels", 256)).meaning,
             "levels": facts.get("levels", 256) if facts["measure"] == "levels" else None,
             "read": READ[facts["measure"]],
         },

@@ -22,6 +22,7 @@ from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
 from unveil.part import Conditional, Likelihood, pieces, resting
 from unveil.randomness import reseed
+from unveil.words import counted
 
 MASSLESS = -1e9
 """Log of the mass of a draw that does not count. Finite, so that it times anything finite is no NaN."""
@@ -82,7 +83,10 @@ class SemiSupervised(Model):
 
     def _checked(self, context: Tensor | None) -> None:
         if context is not None and context.shape[-1] != self.classes:
-            raise SettingError(f"a label of {context.shape[-1]} numbers came to a model of {self.classes} classes")
+            raise SettingError(
+                f"a label of {counted(context.shape[-1], 'number')} came to a model of "
+                f"{counted(self.classes, 'class', 'classes')}"
+            )
 
     def _everything(self, like: Tensor, lead: torch.Size) -> Tensor:
         """(C, *lead, C) every class for every one of lead."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unveil.errors import SettingError
+from unveil.words import counted
 
 Activation = Literal["relu", "silu", "gated"]
 
@@ -31,7 +32,9 @@ def beside(x: Tensor, context: Tensor | None, size: int) -> Tensor:
     """
     given = 0 if context is None else context.shape[-1]
     if given != size:
-        raise SettingError(f"a context of {given} numbers came to a network built for {size}; give with context={given}")
+        raise SettingError(
+            f"a context of {counted(given, 'number')} came to a network built for {size}; give with context={given}"
+        )
     return x if context is None else torch.cat([x, context.to(x.dtype)], -1)
 
 

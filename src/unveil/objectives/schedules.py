@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unveil.errors import SettingError
 from unveil.models import Draw, Model
 from unveil.objectives.term import Loss, Term, each
+from unveil.words import counted
 
 
 class Capacity(Term):
@@ -43,7 +44,8 @@ class Capacity(Term):
         super().__init__()
         if not 0 <= capacity < inf or not 0 <= epochs < inf or not 0 < weight < inf:
             raise SettingError(
-                f"a capacity of {capacity} nats reached in {epochs} epochs under weight {weight} cannot be held; "
+                f"a capacity of {capacity} nats reached in {counted(epochs, 'epoch')} under weight {weight} cannot be "
+                "held; "
                 "give capacity and epochs of at least 0 and a positive weight"
             )
         self.term, self.capacity, self.epochs, self.weight = term, capacity, epochs, weight

@@ -7,6 +7,7 @@ from torch import Tensor
 from unveil.errors import SettingError
 from unveil.models import Draw, Model
 from unveil.objectives.term import Term
+from unveil.words import counted
 
 
 class ScoreFunction(Term):
@@ -38,7 +39,7 @@ class ScoreFunction(Term):
     def __init__(self, samples: int = 4) -> None:
         super().__init__()
         if samples < 2:
-            raise SettingError(f"a leave-one-out baseline cannot come from {samples} samples; give at least 2")
+            raise SettingError(f"a leave-one-out baseline cannot come from {counted(samples, 'sample')}; give at least 2")
         self.samples = samples
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:

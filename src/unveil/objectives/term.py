@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from unveil.errors import SettingError
 from unveil.models import Draw, Gradient, Model
 from unveil.part import Part
+from unveil.words import counted
 
 MODEL = "model"
 """The player that everything belongs to unless a term says otherwise."""
@@ -165,7 +166,9 @@ class Warmup(Term):
         if epochs < 0:
             raise SettingError(f"a warm-up cannot take {epochs} epochs; give 0 for none")
         if cycle and cycle < epochs:
-            raise SettingError(f"a warm-up of {epochs} epochs does not fit a cycle of {cycle}; make the cycle longer")
+            raise SettingError(
+                f"a warm-up of {counted(epochs, 'epoch')} does not fit a cycle of {cycle}; make the cycle longer"
+            )
         self.term, self.epochs, self.cycle = term, epochs, cycle
         self.samples, self.gradient, self.couples = term.samples, term.gradient, term.couples
         self.reads_z = term.reads_z

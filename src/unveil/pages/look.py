@@ -37,7 +37,8 @@ code, pre { font: .85em/1.45 ui-monospace, Menlo, Consolas, monospace; }
 pre { white-space: pre-wrap; background: var(--tint); border-radius: 4px; padding: .6rem .8rem; margin: .3rem 0; }
 .gallery { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1.2rem 1.5rem; }
 figure { margin: 0; }
-figure.wide { grid-column: 1 / -1; }
+figure.wide, figure.alone { grid-column: 1 / -1; }
+figure.alone { display: grid; grid-template-columns: inherit; gap: inherit; align-items: end; }
 figure img { display: block; width: 100%; height: auto; background: #fff; border-radius: 3px; }
 figcaption { font-size: .85rem; margin-top: .35rem; }
 footer { margin-top: 2.5rem; padding-bottom: 2.5rem; font-size: .85rem; color: var(--soft); }
@@ -45,6 +46,7 @@ footer { margin-top: 2.5rem; padding-bottom: 2.5rem; font-size: .85rem; color: v
   body { font-size: 15px; }
   h1 { font-size: 1.6rem; }
   .gallery { grid-template-columns: minmax(0, 1fr); }
+  figure.alone { display: block; }
   .settings { columns: 1; }
   .stacked, .stacked caption, .stacked tbody, .stacked tr, .stacked th, .stacked td { display: block; }
   .stacked tbody th { width: auto; }

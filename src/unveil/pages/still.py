@@ -16,6 +16,7 @@ from unveil.pages.look import SHEET
 from unveil.pages.markup import Element, el, style, together
 from unveil.pages.shown import Shown
 from unveil.version import __version__
+from unveil.words import counted, number
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What a browser may load for the page: what is in it."""
@@ -95,16 +96,24 @@ def _pictures(found: Facts, pictures: Sequence[Shown], left_out: str) -> Element
         "section",
         el("h2", "What it has learnt to see"),
         el("p", left_out, class_="soft") if left_out else None,
-        el("div", *map(_figure, pictures), class_="gallery") if pictures else None,
+        el("div", *_figures_of(pictures), class_="gallery") if pictures else None,
         el("p", whose, class_="soft") if whose and not left_out else None,
     )
 
 
-def _figure(shown: Shown) -> Element:
+def _figures_of(pictures: Sequence[Shown]) -> Iterable[Element]:
+    """Two to a row, but for those that are wide; one that none is left to stand beside has its caption there."""
+    beside = False
+    for shown, following in zip(pictures, [*pictures[1:], None], strict=True):
+        alone = not shown.wide and not beside and (following is None or following.wide)
+        beside = not shown.wide and not beside and not alone
+        yield _figure(shown, "wide" if shown.wide else "alone" if alone else None)
+
+
+def _figure(shown: Shown, kind: str | None) -> Element:
     source = f"data:image/png;base64,{b64encode(shown.png).decode()}"
-    caption = el("figcaption", shown.caption)
-    picture = el("img", src=source, alt=shown.alt)
-    return el("figure", picture, caption, class_="wide") if shown.wide else el("figure", picture, caption)
+    picture, caption = el("img", src=source, alt=shown.alt), el("figcaption", shown.caption)
+    return el("figure", picture, caption, class_=kind) if kind else el("figure", picture, caption)
 
 
 def _card(found: Facts) -> Element:
@@ -153,7 +162,7 @@ def _said(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return number(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -188,12 +197,12 @@ def _training(found: Facts) -> Element:
     rows = []
     for curve in found.curves:
         seen = [(epoch, value) for epoch, value in zip(curve.epochs, curve.validation, strict=True) if value is not None]
-        text = "not recorded" if curve.training[-1] is None else f"{curve.training[-1]:.2f} {curve.unit}"
+        text = "not recorded" if curve.training[-1] is None else f"{curve.training[-1]:,.2f} {curve.unit}"
         if seen:
-            text += f"; on the validation split {seen[-1][1]:.2f}, after epoch {seen[-1][0]}"
+            text += f"; on the validation split {seen[-1][1]:,.2f}, after epoch {seen[-1][0]}"
         rows.append(Row(curve.name, 0, text))
     last = max((curve.epochs[-1] for curve in found.curves if curve.epochs), default=0)
-    took = "" if found.seconds is None else f"It took {found.seconds:,.0f} seconds of training."
+    took = "" if found.seconds is None else f"It took {counted(round(found.seconds), 'second')} of training."
     return el(
         "section",
         el("h2", "How it was trained"),

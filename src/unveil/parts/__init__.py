@@ -3,7 +3,7 @@
 from unveil.parts.autoregressive import AutoregressiveCodes, CausalBlock
 from unveil.parts.categorical import OneHot, UniformOneHot
 from unveil.parts.codebook import Codebook, Quantised, ResidualCodebook, UniformCodes
-from unveil.parts.columns import Columns, likelihood_for
+from unveil.parts.columns import LIKELIHOODS, Columns, likelihood_for
 from unveil.parts.flow_prior import Autoregressive, Coupling, Spline
 from unveil.parts.flows import Flowed, FlowLayer, InverseAutoregressive, Planar, Radial
 from unveil.parts.hamiltonian import CentroidMomentum, EuclideanMomentum, HamiltonianPosterior, Riemannian
@@ -22,6 +22,7 @@ from unveil.parts.tabular import Tabular
 from unveil.parts.two_stage import TwoStage
 
 __all__ = [
+    "LIKELIHOODS",
     "Autoregressive",
     "AutoregressiveCodes",
     "Bernoulli",

@@ -14,6 +14,7 @@ from unveil.distributions import GumbelOneHot
 from unveil.errors import SettingError
 from unveil.part import Part
 from unveil.parts.heads import Head
+from unveil.words import counted
 
 if TYPE_CHECKING:
     from unveil.data import Split
@@ -88,5 +89,6 @@ class UniformOneHot(Part):
 def _check(dimensions: int, classes: int) -> None:
     if dimensions < 1 or classes < 2:
         raise SettingError(
-            f"{dimensions} variables of {classes} classes each say nothing; give at least 1 variable and 2 classes"
+            f"{counted(dimensions, 'variable')} of {counted(classes, 'class', 'classes')} say nothing; give at least 1 "
+            "variable and 2 classes"
         )

@@ -18,6 +18,7 @@ from unveil.distributions import Alphabet, ChosenCodes, CodeSequence
 from unveil.errors import SettingError
 from unveil.part import Part
 from unveil.parts.heads import Head
+from unveil.words import counted
 
 SMOOTHING = 1e-5
 """Added to the count of each code, so that one which nobody chose divides nothing by zero."""
@@ -64,7 +65,9 @@ class Codebook(Part):
     def __init__(self, codes: int, dimensions: int, decay: float = 0.99) -> None:
         super().__init__()
         if codes < 2 or dimensions < 1:
-            raise SettingError(f"a book of {codes} codes of {dimensions} numbers says nothing; give at least 2 and 1")
+            raise SettingError(
+                f"a book of {counted(codes, 'code')} of {counted(dimensions, 'number')} says nothing; give at least 2 and 1"
+            )
         if not 0 <= decay < 1:
             raise SettingError(f"a moving average cannot keep {decay} of itself; give a decay from 0 to below 1")
         self.codes, self.dimensions, self.decay = codes, dimensions, decay

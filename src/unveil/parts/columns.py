@@ -20,6 +20,7 @@ from unveil.errors import SettingError
 from unveil.parts.heads import BOUND, Bernoulli, CrossEntropy, Head, Isotropic, bounded
 from unveil.parts.integers import DiscretisedLogistic, NegativeBinomial, log_mean, negative_binomial
 from unveil.parts.tabular import TRANSFORMS, moments
+from unveil.words import counted
 
 GAP = 5.0
 """The logarithms of the gaps between the cuts of an ordinal column lie between minus this and this."""
@@ -162,7 +163,9 @@ class Columns(Head):
 
     def needs(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         if tuple(event_shape) != (len(self.kinds),):
-            raise SettingError(f"{len(self.kinds)} columns cannot be the likelihood of x of shape {tuple(event_shape)}")
+            raise SettingError(
+                f"{counted(len(self.kinds), 'column')} cannot be the likelihood of x of shape {tuple(event_shape)}"
+            )
         return (sum(self._sizes),)
 
     def start(self, mean: Tensor) -> Tensor:
@@ -171,6 +174,17 @@ class Columns(Head):
             for one, group in self._groups.items()
         ]
         return torch.cat([part.flatten() for part in begun])
+
+
+LIKELIHOODS: dict[Measure, tuple[str, Callable[[int, int, Sequence[str]], Head]]] = {
+    "binary": ("Bernoulli, with a probability for each entry", lambda dims, *_: Bernoulli(dims)),
+    "unit": ("cross-entropy with gray values, which is no normalised likelihood", lambda dims, *_: CrossEntropy(dims)),
+    "real": ("Gaussian, with one scale for all entries", lambda dims, *_: Isotropic(dims)),
+    "levels": ("discretised logistic", lambda dims, levels, _: DiscretisedLogistic(levels, dims)),
+    "count": ("negative binomial", lambda dims, *_: NegativeBinomial(dims)),
+    "columns": ("one for each column, by its kind", lambda dims, levels, columns: Columns(columns)),
+}
+"""What a recipe takes for x of each measure: in words, and from (event_dims, levels, columns)."""
 
 
 def likelihood_for(measure: Measure, event_dims: int, levels: int = 256, columns: Sequence[str] = ()) -> Head:
@@ -185,12 +199,4 @@ def likelihood_for(measure: Measure, event_dims: int, levels: int = 256, columns
     Raises:
         SettingError: columns of no kind.
     """
-    makers: dict[str, Callable[[], Head]] = {
-        "binary": lambda: Bernoulli(event_dims),
-        "unit": lambda: CrossEntropy(event_dims),
-        "real": lambda: Isotropic(event_dims),
-        "levels": lambda: DiscretisedLogistic(levels, event_dims),
-        "count": lambda: NegativeBinomial(event_dims),
-        "columns": lambda: Columns(columns),
-    }
-    return makers[measure]()
+    return LIKELIHOODS[measure][1](event_dims, levels, columns)

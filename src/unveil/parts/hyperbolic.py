@@ -15,6 +15,7 @@ from unveil.distributions.precision import wide
 from unveil.errors import SettingError
 from unveil.part import Part
 from unveil.parts.heads import BOUND, Head, bounded
+from unveil.words import number
 
 
 def _checked(dimensions: int, curvature: float) -> None:
@@ -90,7 +91,7 @@ class PoincareNormal(Part):
         if not 0 < scale <= widest:
             raise SettingError(
                 f"a prior of scale {scale} does not fit a ball of curvature {curvature} in {dimensions} dimensions; "
-                f"give a positive scale up to {widest:.3g}, or less curvature"
+                f"give a positive scale up to {number(widest, 3)}, or less curvature"
             )
         self.dimensions, self.scale, self.curvature = dimensions, scale, curvature
         self.register_buffer("zeros", torch.zeros(dimensions))

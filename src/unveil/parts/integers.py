@@ -15,6 +15,7 @@ from unveil.distributions import CountNegativeBinomial, CountPoisson, CutLogisti
 from unveil.errors import SettingError
 from unveil.parts.heads import BOUND, bounded
 from unveil.parts.likelihoods import Entrywise, independent, split, unbounded
+from unveil.words import counted
 
 NARROW = 7.0
 """Log-scales of a logistic, relative to half the range of levels, lie between minus this and this."""
@@ -37,7 +38,7 @@ class Levelled(Entrywise):
     def __init__(self, levels: int = 256, event_dims: int = 3) -> None:
         super().__init__(event_dims)
         if levels < 2:
-            raise SettingError(f"{levels} levels tell nothing apart; give at least 2")
+            raise SettingError(f"{counted(levels, 'level')} cannot tell anything apart; give at least 2")
         self.levels = levels
 
     def logistic(self, loc: Tensor, log_scale: Tensor) -> CutLogistic:

@@ -19,6 +19,7 @@ from unveil.data import Measure
 from unveil.distributions import DiagonalGaussian, TiltedUniform
 from unveil.errors import SettingError
 from unveil.parts.heads import BOUND, Head, bounded
+from unveil.words import counted
 
 DEGREES = 3.0
 """Log-degrees of freedom above 2 lie between minus this and this: from 2.05 to 22, where Student's t is nearly Gaussian."""
@@ -32,7 +33,9 @@ def split(parameters: Tensor, count: int, event_dims: int) -> tuple[Tensor, ...]
     """
     given = parameters.shape[-event_dims]
     if given % count:
-        raise SettingError(f"this likelihood takes {count} numbers for each entry; the network gave {given} for all")
+        raise SettingError(
+            f"this likelihood takes {counted(count, 'number')} for each entry; the network gave {given} for all"
+        )
     return parameters.float().chunk(count, dim=-event_dims)
 
 

@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 from unveil.distributions import FullGaussian, LowRankGaussian
 from unveil.errors import SettingError
 from unveil.parts.heads import BOUND, Head, bounded
+from unveil.words import counted
 
 STEEP = 10.0
 """No coefficient that mixes noise is larger: two dimensions correlate by at most 0.995."""
@@ -78,7 +79,9 @@ class LowRank(Head):
         self.event_shape, self.rank = _shape(event_shape), rank
         size = prod(self.event_shape)
         if not 1 <= rank <= size:
-            raise SettingError(f"a covariance over {size} dimensions has no part of rank {rank}; give 1 to {size}")
+            raise SettingError(
+                f"a covariance over {counted(size, 'dimension')} has no part of rank {rank}; give 1 to {size}"
+            )
         self._steepest = min(STEEP, SPREAD / (size * rank) ** 0.5)
 
     def forward(self, parameters: Tensor) -> Distribution:

@@ -14,6 +14,7 @@ from unveil.distributions import SphericalUniform, SphericalVonMisesFisher
 from unveil.errors import SettingError
 from unveil.part import Part
 from unveil.parts.heads import Head, bounded
+from unveil.words import counted
 
 SPREAD = 9.0
 """Concentrations lie between exp(-SPREAD) and exp(SPREAD) times the number of dimensions."""
@@ -21,7 +22,7 @@ SPREAD = 9.0
 
 def _checked(dimensions: int) -> int:
     if dimensions < 2:
-        raise SettingError(f"a sphere in {dimensions} dimensions is no more than two points; give at least 2")
+        raise SettingError(f"a sphere in {counted(dimensions, 'dimension')} is no more than two points; give at least 2")
     return dimensions
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from unveil.pictures.labels import settle
 from unveil.pictures.style import INK, PALETTE, blank, stacked
+from unveil.words import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,4 +186,4 @@ def _curve(axes: Axes, records: Sequence[dict], name: str) -> Annotation:
         ends += known[-1:]
     last = ends[-1]
     where: dict[str, Any] = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
-    return axes.annotate(f"{label} {last[1]:.1f}", last, (8, 0), fontsize=9, color=colour, **where)
+    return axes.annotate(f"{label} {number(last[1], 3)}", last, (8, 0), fontsize=9, color=colour, **where)

@@ -152,7 +152,8 @@ def told(overview: Mapping[str, Any]) -> str:
     for name, value in overview.items():
         if name == "figures":
             lines += [
-                f"{one['name']}: {one['value']:.2f} ± {one['stderr']:.2f} {one['unit']} (n = {one['n']:,})" for one in value
+                f"{one['name']}: {one['value']:,.2f} ± {one['stderr']:,.2f} {one['unit']} (n = {one['n']:,})"
+                for one in value
             ]
         elif isinstance(value, dict):
             lines += [f"{name} {part}: {why}" for part, why in value.items()]

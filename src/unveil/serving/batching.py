@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from unveil.errors import UnveilError
 from unveil.serving.refusal import Refusal, busy
 from unveil.serving.together import Found, Piece, Together
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         jobs = [_Job(kind, piece, loop.create_future()) for piece in pieces]
         if self._requests >= self.queue or self._closed:
-            raise busy(f"{self._requests:,} requests are waiting already")
+            raise busy(f"{counted(self._requests, 'request')} waiting already")
         self._requests += 1
         try:
             with self._changed:

@@ -16,9 +16,11 @@ from unveil.data.reading import Binarise
 from unveil.randomness import generator, key
 from unveil.serving.answers import PNG, cells, json_answer, picture
 from unveil.serving.bodies import JSON
-from unveil.serving.fields import SEEDS, Flag, Form, Label, Numbers, Rows, Schema, Value, Whole
+from unveil.serving.fields import SEEDS, Flag, Form, Label, Numbers, Schema, Value, Whole
+from unveil.serving.rows import Rows
 from unveil.serving.served import Served
 from unveil.serving.together import Found, Piece
+from unveil.words import counted
 
 SAID = {
     "n": "how many; 1 unless it is given",
@@ -224,7 +226,7 @@ def _score(served: Served) -> Endpoint:
     told: dict[str, Schema] = {name: {"type": "integer"} for name in ("samples", "seed")}
     result = _object(nats={"type": "array", "items": MAYBE}, quantity={"type": "string"}, **told)
     form = _form(served, "x", x=_x(served), seed=Whole(0, SEEDS - 1))
-    summary = f"-log p(x) in nats, from {served.samples} draws of z"
+    summary = f"-log p(x) in nats, from {counted(served.samples, 'draw')} of z"
     return Endpoint("score", summary, form, _image(served), (JSON,), asked, result)
 
 

@@ -6,6 +6,7 @@ beside an image in the body, reads text too.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unveil.data.columns import CLASSED, Field, column
 from unveil.serving.refusal import Refusal, shown
 
 SINGLE = float(np.finfo(np.float32).max)
 """The largest number that single precision holds."""
 SEEDS = 2**53
 """Seeds are below this: whole numbers that every reader of JSON keeps."""
+
+NUMBER = re.compile(r"0|-?[1-9]\d{0,14}", re.ASCII)
+"""Names of classes that are whole numbers, as JSON writes them."""
 
 Schema = dict[str, Any]
 
@@ -100,7 +103,7 @@ class Numbers(Value):
 
     def read(self, given: Any, name: str) -> Tensor:
         flat: list[float] = []
-        _sized(given, name, 1, self.most)
+        sized(given, name, 1, self.most)
         for example in given:
             self._gather(example, name, self.shape, flat)
         values = np.array(flat, dtype=np.float64)
@@ -120,7 +123,7 @@ class Numbers(Value):
         if not shape:
             given = [given]  # an example that is one number
         else:
-            _sized(given, name, shape[0], shape[0])
+            sized(given, name, shape[0], shape[0])
         if len(shape) > 1:
             for part in given:
                 self._gather(part, name, shape[1:], flat)
@@ -137,7 +140,7 @@ class Numbers(Value):
         return {"type": "array", "items": inner, "minItems": 1, "maxItems": self.most}
 
 
-def _sized(given: Any, name: str, least: int, most: int) -> None:
+def sized(given: Any, name: str, least: int, most: int) -> None:
     """See that this is a list of so many."""
     if type(given) is not list:
         raise wrong(name, given, f"give a list of {least if least == most else f'{least} to {most}'}")
@@ -145,69 +148,16 @@ def _sized(given: Any, name: str, least: int, most: int) -> None:
         raise wrong(name, given, f"give {least if least == most else f'{least} to {most:,}'} there")
 
 
-ENDS: dict[str, tuple[float, float]] = {"real": (-SINGLE, SINGLE), "positive": (1e-30, SINGLE), "count": (0, 2**24)}
-"""Smallest and largest number that a kind of column takes."""
-
-
-@dataclass(frozen=True)
-class Rows(Value):
-    """1 to `most` rows of a table, a cell for each column: numbers, and words where the classes have names.
-
-    Attributes:
-        columns: of the table.
-        most: rows.
-        gaps: whether a cell may be null, of which nothing is known.
-    """
-
-    columns: Sequence[Field]
-    most: int
-    gaps: bool
-
-    def read(self, given: Any, name: str) -> Tensor:
-        _sized(given, name, 1, self.most)
-        for row in given:
-            _sized(row, name, len(self.columns), len(self.columns))
-        return torch.tensor(
-            [[self._cell(one, field) for one, field in zip(row, self.columns, strict=True)] for row in given]
-        )
-
-    def _cell(self, given: Any, field: Field) -> float:
-        name = f"column {shown(field.name)}"
-        if given is None and self.gaps:
-            return float("nan")
-        if field.words:
-            if given not in field.words or type(given) is not str:
-                known = ", ".join(map(shown, field.words[:8]))
-                raise wrong(name, given, f"give one of {known}{', ...' if len(field.words) > 8 else ''}")
-            return float(field.words.index(given))
-        whole, low, high = self._ends(field)
-        if type(given) not in (int, float) or not low <= given <= high or (whole and given != int(given)):
-            raise wrong(name, given, f"give a {'whole ' * whole}number from {low:g} to {high:.9g}{' or null' * self.gaps}")
-        return float(given)
-
-    @staticmethod
-    def _ends(field: Field) -> tuple[bool, float, float]:
-        kind = column(field.kind)
-        if kind.kind in CLASSED:
-            return True, 0, kind.classes - 1
-        return kind.kind == "count", *ENDS[kind.kind]
-
-    def schema(self) -> Schema:
-        cells = list(map(self._schema_of, self.columns))
-        row = {"type": "array", "prefixItems": cells, "items": False, "minItems": len(cells), "maxItems": len(cells)}
-        return {"type": "array", "items": row, "minItems": 1, "maxItems": self.most}
-
-    def _schema_of(self, field: Field) -> Schema:
-        whole, low, high = self._ends(field)
-        cell: Schema = {"type": "integer" if whole else "number", "minimum": low, "maximum": high}
-        cell = {"type": "string", "enum": list(field.words)} if field.words else cell
-        told = {"title": field.name}
-        return {**told, "anyOf": [cell, {"type": "null"}]} if self.gaps else {**told, **cell}
+def listed(names: Sequence[str]) -> str:
+    """The first few of several names."""
+    return ", ".join(map(shown, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
 @dataclass(frozen=True)
 class Label(Value):
     """What a conditional model is told: a class, by its number or its name.
+
+    Text is a name where there is one, and a number else; a number is one where there are so many classes, and a name else.
 
     Attributes:
         classes: how many there are.
@@ -218,21 +168,29 @@ class Label(Value):
     names: Sequence[str]
 
     def read(self, given: Any, name: str) -> int:
-        if type(given) is str and given in self.names:
-            return list(self.names).index(given)
-        whole = type(given) is int or (type(given) is float and given.is_integer())
-        if not whole or not 0 <= given < self.classes:
-            named = f", or a name: {', '.join(map(shown, self.names[:8]))}" if self.names else ""
-            raise wrong(name, given, f"give a whole number from 0 to {self.classes - 1}{named}")
-        return int(given)
+        if type(given) is str and given in self.texts:
+            return self.texts[given]
+        if (type(given) is int or (type(given) is float and given.is_integer())) and int(given) in self.numbers:
+            return self.numbers[int(given)]
+        named = f", or a name: {listed(self.names)}" if self.names else ""
+        raise wrong(name, given, f"give a whole number from 0 to {self.classes - 1}{named}")
 
     def read_text(self, given: str, name: str) -> int:
-        number = given.isascii() and given.isdecimal() and len(given) < 10 and given not in self.names
-        return self.read(int(given) if number else given, name)
+        return self.read(given, name)
+
+    @property
+    def texts(self) -> dict[str, int]:
+        """The class that each text means."""
+        return {str(one): one for one in range(self.classes)} | {name: place for place, name in enumerate(self.names)}
+
+    @property
+    def numbers(self) -> dict[int, int]:
+        """The class that each number means."""
+        named = {int(name): place for place, name in enumerate(self.names) if NUMBER.fullmatch(name)}
+        return named | {one: one for one in range(self.classes)}
 
     def schema(self) -> Schema:
-        one: Schema = {"type": "integer", "minimum": 0, "maximum": self.classes - 1}
-        return {"anyOf": [one, {"type": "string", "enum": list(self.names)}]} if self.names else one
+        return {"anyOf": [{"type": "integer", "enum": list(self.numbers)}, {"type": "string", "enum": list(self.texts)}]}
 
 
 @dataclass(frozen=True)

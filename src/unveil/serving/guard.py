@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unveil.errors import SettingError
 from unveil.serving.answers import refused
-from unveil.serving.refusal import Refusal, shown
+from unveil.serving.refusal import Refusal, plain, shown
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class Guard:
         except Refusal as refusal:
             await refused(refusal)(scope, receive, finished)
         except Exception as error:
-            log.exception("%s %s failed: %s", shown(scope["method"]), shown(scope["path"]), shown(repr(error)))
+            log.exception("%s %s failed: %s", *map(plain, (scope["method"], scope["path"], repr(error))))
             if begun:
                 raise
             await refused(Refusal(500, "this should not have happened; the server's log says more"))(

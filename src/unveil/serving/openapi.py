@@ -12,6 +12,7 @@ from unveil.serving.fields import Schema
 from unveil.serving.limits import Limits
 from unveil.serving.served import Served
 from unveil.version import __version__
+from unveil.words import counted
 
 ERROR: Schema = {
     "type": "object",
@@ -59,7 +60,8 @@ def openapi(served: Served, offered: Sequence[Endpoint], limits: Limits, token: 
         "info": {
             "title": f"Unveil: {facts.recipe}, trained on {facts.data}",
             "version": __version__,
-            "description": f"x: {facts.space}. At most {limits.body:,} bytes a body, and {served.most:,} examples.",
+            "description": f"x: {facts.space}. At most {limits.body:,} bytes a body, and "
+            f"{counted(served.most, 'example')}.",
         },
         "paths": paths,
         "components": {

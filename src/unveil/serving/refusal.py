@@ -33,5 +33,10 @@ def shown(given: object) -> str:
     """What was given, as JSON has it, short enough to be said."""
     if isinstance(given, (list, dict)):  # however long it is
         return f"a list of {len(given):,}" if isinstance(given, list) else "an object"
-    text = json.dumps(given)
+    text = json.dumps(given, ensure_ascii=False)  # what is answered is escaped as a whole
     return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def plain(given: str) -> str:
+    """Text as `shown`, in ASCII: for a log, whatever reads that."""
+    return ascii(shown(given))[1:-1]

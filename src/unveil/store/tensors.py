@@ -19,6 +19,7 @@ from torch import Tensor
 
 from unveil.errors import RunError
 from unveil.store.files import opened, put
+from unveil.words import counted
 
 HEADER = 4 * 2**20
 """Bytes of a header: those of some forty thousand tensors."""
@@ -98,7 +99,9 @@ def load(
         if size < 8 or header > min(HEADER, size - 8):
             raise RunError(f"{path} is damaged: its header states {header:,} bytes of itself, and the file has {size:,}")
         if most is not None and size - 8 - header > most:
-            raise RunError(f"{path} is damaged: it holds {size - 8 - header:,} bytes of tensors, and the model {most:,}")
+            raise RunError(
+                f"{path} is damaged: it holds {counted(size - 8 - header, 'byte')} of tensors, and the model {most:,}"
+            )
         file.seek(0)
         content = file.read(size)
     if hashlib.sha256(content).hexdigest() != digest:

@@ -33,6 +33,7 @@ from unveil.training.tally import Tally
 from unveil.training.team import ALONE, Team
 from unveil.training.validation import looked
 from unveil.training.watching import Journal, Monitor, Outcome
+from unveil.words import number
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ class Trainer:
         if not isfinite(figures["loss"]):
             raise DivergedError(
                 f"every step of epoch {epoch} had {LOST}, so training ended there; train anew "
-                f"with a learning rate below {self.config.learning_rate:g}"
+                f"with a learning rate below {number(self.config.learning_rate)}"
             )
         record: dict[str, Any] = {
             "epoch": epoch,

@@ -26,6 +26,7 @@ from unveil.training.peers import Asked, Microbatch, added, converse
 from unveil.training.step import FIGURES, Step
 from unveil.training.stop import WISHES
 from unveil.training.team import Team
+from unveil.words import counted
 
 Scalars = Mapping[str, Tensor]
 RARELY = 10
@@ -86,7 +87,8 @@ class Microbatches:
         feed.mine = slice(feed.part(self.mine[0], self.parts).start, feed.part(self.mine[-1], self.parts).stop)
         if feed.batch_size < self.parts:
             raise SettingError(
-                f"a batch of {feed.batch_size} cannot be cut into {self.parts} microbatches, {team.size} processes times "
+                f"a batch of {feed.batch_size} cannot be cut into {counted(self.parts, 'microbatch', 'microbatches')}, "
+                f"{counted(team.size, 'process', 'processes')} times "
                 f"{turns}; give a larger batch, or fewer of those"
             )
 

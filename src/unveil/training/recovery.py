@@ -16,6 +16,7 @@ from unveil.training.config import Training
 from unveil.training.state import State
 from unveil.training.step import FIGURES
 from unveil.training.watching import Journal
+from unveil.words import number
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Recovery:
         if self.how == "stop":
             raise DivergedError(
                 f"{named} had {LOST}, and training was to stop there; look at these rows, or train "
-                f"anew with a learning rate below {self.learning_rate:g}"
+                f"anew with a learning rate below {number(self.learning_rate)}"
             )
         state = self.state
         # where it comes again, or what it saw is at fault, a smaller rate is no help
@@ -88,12 +89,12 @@ class Recovery:
         if len(state.went_back) == MOST:
             raise DivergedError(
                 f"{named} had {LOST} after training had gone back {MOST} times already; train anew "
-                f"with a learning rate below {self.learning_rate * state.slower:g}"
+                f"with a learning rate below {number(self.learning_rate * state.slower)}"
             )
         state.went_back.append(step)
         state.slower *= SLOWER
         state.go_back()
-        return f"back to step {state.step}, at {state.slower:g} times the learning rate"
+        return f"back to step {state.step}, at {number(state.slower)} times the learning rate"
 
     def _sees_numbers(self, step: int) -> bool:
         x = self.feed.batch(step).x

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unveil.errors import RunError
 from unveil.store import RunFolder, size
 from unveil.training.flat import in_order
+from unveil.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Unfinished:
 def told(step: int, best_step: int) -> str:
     """What is to be known of an unfinished run, for a person."""
     which = "their average of then" if best_step == step else f"those after step {best_step:,}, the best so far"
-    return f"unfinished: {step:,} steps were taken, and the weights in use are {which}; go on with --resume"
+    return f"unfinished: {counted(step, 'step')} taken, and the weights in use are {which}; go on with --resume"
 
 
 def unfinished(folder: RunFolder, whole: nn.Module) -> Unfinished | None:

@@ -19,7 +19,7 @@ class Evaluate:
 
     Attributes:
         run: a run folder.
-        data: other data than it was trained on.
+        data: other data than it was trained on; without it, those.
         out: a .json file that the figures are written to as well.
         samples: K, draws of z for each example.
         images: how many examples, drawn by the seed; without it, all.
@@ -29,7 +29,7 @@ class Evaluate:
         defensive: share of the draws that do not come from the encoder, for peaks that it misses, where z has few
             dimensions: 0.5. In tens of dimensions it finds nothing.
         split: which split of the data, or all of it, for data that the run has never seen.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
         threads: CPU threads; 0 for as many as torch takes.
         device: where to compute: cpu, cuda, cuda:1.
     """
@@ -73,8 +73,8 @@ class Doctor:
 
     Attributes:
         what: a run folder, or what `unveil train` takes as DATA.
-        data_dir: folder with MNIST's files.
-        measure: how the x of data are read.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        measure: how the x of data are read; without it, as is usual for such data.
         seed: of the examples that are looked at.
     """
 
@@ -92,8 +92,8 @@ class Verify:
         model: a run folder; a recipe's name; or MODULE:FUNCTION of your own, which is imported and called with the data
             and returns model and objective.
         data: what the recipe or function is for.
-        data_dir: folder with MNIST's files.
-        measure: how x is read.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
+        measure: how x is read; without it, as is usual for such data.
         seed: of everything random.
         all: print every check, not only those that failed or do not apply.
     """
@@ -123,7 +123,7 @@ class Score:
         split: which split of the data, or all of it; without it all of other data, and the test split of the run's own.
         samples: K, draws of z for each example.
         seed: of everything random.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: RunFolder

@@ -15,7 +15,7 @@ from unveil.data.pick import Pick
 from unveil.data.tables.table import How as TableHow
 
 RunFolder: TypeAlias = Positional[Annotated[Path, arg(metavar="RUN")]]
-Data: TypeAlias = Positional[Annotated[str | None, arg(metavar="DATA")]]
+Data: TypeAlias = Positional[Annotated[str | None, arg(metavar="[DATA]")]]
 Count: TypeAlias = Annotated[int, arg(aliases=["-n"])]
 Measure: TypeAlias = Literal["binary", "unit", "levels", "real", "count"]
 OneSplit: TypeAlias = Literal["train", "validation", "test"]
@@ -28,7 +28,8 @@ class Reading:
 
     Attributes:
         data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
-        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count.
+        measure: how x is read: binary (binarised afresh at each visit), unit (gray values), levels (0..255), real or count;
+            without it, as is usual for such data.
         images: how a folder of images, or of shards, is read.
         file: how a .npy or .npz file is read.
         pick: which columns of Parquet shards are read.

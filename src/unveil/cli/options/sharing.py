@@ -21,7 +21,7 @@ class Report:
         data: what to draw; without it, what the run was trained on.
         out: a .html file.
         no_data: leave out the pictures that show data: reconstructions, test examples in the latent plane, columns.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: RunFolder
@@ -41,7 +41,7 @@ class Explore:
         out: a .html file.
         no_data: leave out all examples of the data: points, pictures, and walks between them.
         no_open: write the page, and do not open it.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: RunFolder

@@ -39,7 +39,7 @@ class Encode:
         data: what to encode; without it, what the run was trained on.
         out: a .npz file.
         split: which split of the data.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: RunFolder
@@ -59,7 +59,7 @@ class Reconstruct:
         out: a .png sheet.
         n: how many examples.
         split: which split of the data.
-        data_dir: folder with MNIST's files.
+        data_dir: folder with MNIST's files; without it, $UNVEIL_DATA, else the user's cache.
     """
 
     run: RunFolder

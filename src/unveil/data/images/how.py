@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from unveil.data.images.decode import PIXELS, Fit, Frame, Header
 from unveil.errors import DataError, option
+from unveil.words import counted
 
 SIDE = 32
 """Of images of many sizes, where no size is asked for."""
@@ -26,8 +27,8 @@ class How:
     """How images are read, as it was asked for or, once they were read, as it turned out.
 
     Attributes:
-        size: height and width, or one number for both; None for that of the images if they share one, else 32 x 32.
-        channels: 1 or 3; None for 1 where no image has colour.
+        size: height and width, or one number for both; without it, that of the images if they share one, else 32 x 32.
+        channels: 1 or 3; without it, 1 where no image has colour.
         fit: how images of another shape are brought to it.
         bad_files: 'skip' leaves them out and says so, 'stop' refuses them all.
     """
@@ -100,20 +101,21 @@ def notes(heads: Counter[Header], frame: Frame, others: int) -> Iterator[str]:
         ways = {"crop": "cropped and resized", "pad": "resized and padded", "stretch": "stretched"}
         high, wide = (median(head.size[side] for head in heads.elements()) for side in (0, 1))
         yield (
-            f"another size than {height} x {width}: {other:,} of {total:,} images (typically {high:.0f} x {wide:.0f}), "
+            f"another size than {height} x {width}: {other:,} of {counted(total, 'image')} (typically {high:.0f} x "
+            f"{wide:.0f}), "
             f"{ways[frame.fit]} to it; {option('size')} and {option('fit')} change that"
         )
     if coloured := sum(count for head, count in heads.items() if not head.gray) if frame.channels == 1 else 0:
-        yield f"colour read as gray, as was asked for: {coloured:,} images"
+        yield f"colour read as gray, as was asked for: {counted(coloured, 'image')}"
     if moving := sum(count for head, count in heads.items() if head.frames > 1):
-        yield f"several frames: {moving:,} files, of which the first frame is taken"
+        yield f"several frames: {counted(moving, 'file')}, of which the first frame is taken"
     if others:
-        yield f"left alone, since their names are of other kinds: {others:,} files"
+        yield f"left alone, since their names are of other kinds: {counted(others, 'file')}"
 
 
 def classes_said(names: tuple[str, ...], by: str) -> str:
     """The classes in words."""
-    return f"{len(names)} classes by {by}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    return f"{counted(len(names), 'class', 'classes')} by {by}: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
 
 
 def _named(bad: Mapping[Any, str]) -> str:

@@ -28,6 +28,7 @@ from unveil.data.split import Split
 from unveil.data.splitting import GIVEN, parted
 from unveil.data.store import Store
 from unveil.errors import DataError
+from unveil.words import counted
 
 ENDINGS = (".tar", ".parquet")
 """Of shards."""
@@ -68,7 +69,8 @@ def from_shards(root: Path, measure: Measure | None = None, how: How = USUAL, pi
     source = Encoded(shelf, seen, str(root), by_hash=True)
     rows = torch.arange(len(seen.kept))
     train, validation, test = parted(Split("all", Store(source, rows), labels, rows, reading), _given(shelf, seen.kept))
-    about = [f"{len(shelf):,} images in {len(found.files):,} {kinds.pop()} files, decoded when they are asked for"]
+    files = counted(len(found.files), f"{kinds.pop()} file")
+    about = [f"{counted(len(shelf), 'image')} in {files}, decoded when they are asked for"]
     about += [classes_said(names, "name")] if names else []
     about += [said] if said else []
     if found.archives:

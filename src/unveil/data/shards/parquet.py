@@ -25,6 +25,7 @@ from unveil.data.shards.labels import Label, as_label
 from unveil.data.shards.tar import LARGEST
 from unveil.data.store import Blocks
 from unveil.errors import DataError, option
+from unveil.words import counted
 
 GROUP = 2**30
 """Most bytes of a row group: 1 GiB."""
@@ -75,7 +76,9 @@ class Parquets:
         images, row = self._group(self.group[place]), self.row[place]
         content = images[row].as_py() if row < len(images) else None
         if not content or len(content) > LARGEST:
-            said = "there is no image" if not content else f"it has {len(content):,} bytes, and {LARGEST:,} are read"
+            said = (
+                "there is no image" if not content else f"it has {counted(len(content), 'byte')}, and {LARGEST:,} are read"
+            )
             raise BadImageError(name, said)
         return Blob(name, content)
 

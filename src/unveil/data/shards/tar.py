@@ -22,6 +22,7 @@ from unveil.data.images.decode import BadImageError, Blob
 from unveil.data.images.scan import ENDINGS
 from unveil.data.shards.labels import Label, as_label
 from unveil.data.store import Blocks
+from unveil.words import counted
 
 LARGEST = 2**26
 """Most bytes of an encoded image: 64 MiB."""
@@ -191,7 +192,7 @@ def _refused(member: tarfile.TarInfo, ending: str, path: Path) -> str | None:
     if not member.name.isprintable():
         return "its name has characters that are not printed"
     if not 0 < member.size <= most:
-        return f"it has {member.size:,} bytes, where 1 to {most:,} are read"
+        return f"it has {counted(member.size, 'byte')}, where 1 to {most:,} are read"
     if member.offset_data + member.size > path.stat().st_size:
         return "the file ends within it"
     return None

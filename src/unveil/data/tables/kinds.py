@@ -12,6 +12,7 @@ import numpy as np
 from unveil.data.columns import CLASSED, Field, column
 from unveil.data.tables.cells import NUMERIC, Cells, as_number, shown
 from unveil.errors import DataError, unknown
+from unveil.words import counted, number
 
 KINDS = ("real", "positive", "count", "ordinal", "categorical")
 """What a person may say of a column."""
@@ -60,12 +61,14 @@ def guessed(cells: Cells) -> tuple[Field, np.ndarray]:
     if len(texts) == len(known) and not all(NUMERIC.fullmatch(cells.words[place]) for place in texts):
         total = int(cells.counts[known].sum())
         if len(known) > MOST_CLASSES or (total >= FEW and len(known) > total / 2):
-            raise LeftOutError(f"it has {len(known):,} different words in {total:,} rows, and so names them or is a text")
+            raise LeftOutError(
+                f"it has {len(known):,} different words in {counted(total, 'row')}, and so names them or is a text"
+            )
         return as_field(cells, "categorical")
     values = cells.values()  # which says what is wrong with a column of both
     seen = values[~np.isnan(values)]
     if not np.ptp(seen):
-        raise LeftOutError(f"it is constant ({seen[0]:g})")
+        raise LeftOutError(f"it is constant ({number(seen[0])})")
     whole = bool((seen == np.round(seen)).all()) and seen.min() >= 0 and seen.max() <= LARGEST
     if not whole:
         return as_field(cells, "real")
@@ -102,7 +105,13 @@ def as_field(cells: Cells, kind: str) -> tuple[Field, np.ndarray]:
         raise LeftOutError("it is constant")
     if kind == "real":
         _check_precision(values)
-    return field, values
+    return field if field.words else replace(field, decimals=_decimals(cells)), values
+
+
+def _decimals(cells: Cells) -> int:
+    """Most decimals that a number of the column is written with."""
+    exponents = (Decimal(cells.words[place]).as_tuple().exponent for place in cells.known)
+    return max((-exponent for exponent in exponents if isinstance(exponent, int) and exponent < 0), default=0)
 
 
 def _classes(cells: Cells, kind: str) -> tuple[str, ...]:
@@ -212,7 +221,8 @@ def _check_precision(values: np.ndarray) -> None:
     spread, largest = float(seen.std()), float(np.abs(seen).max())
     if np.spacing(np.float32(largest)) > LOST * spread or spread < 1e-30:
         raise LeftOutError(
-            f"its numbers, around {seen.mean():.3g} and {spread:.2g} apart, are hardly told apart in single precision; "
+            f"its numbers, around {number(seen.mean(), 3)} and {number(spread, 2)} apart, are hardly told apart in single "
+            "precision; "
             "subtract a constant, or take another unit"
         )
 
@@ -227,14 +237,16 @@ def remarks(fields: Sequence[Field], values: np.ndarray) -> list[str]:
             far = known[np.argmax(np.abs(known - middle))]
             if abs(far - middle) > FAR * (high - low) > 0:
                 said.append(
-                    f"column {field.name!r} reaches {far:g}, and half of its numbers lie between {low:g} and {high:g}: "
+                    f"column {field.name!r} reaches {number(far)}, and half of its numbers lie between {number(low)} and "
+                    f"{number(high)}: "
                     "leave cells empty where such a number stands for one that is missing"
                 )
             numbers, counts = np.unique(known, return_counts=True)
             if len(counts) and counts.max() > max(POINT * counts.sum(), 2):
                 share, place = counts.max() / counts.sum(), numbers[counts.argmax()]
                 said.append(
-                    f"column {field.name!r} is {place:g} in {share:.0%} of its rows: a density can rise there without end, "
+                    f"column {field.name!r} is {number(place)} in {share:.0%} of its rows: a density can rise there "
+                    "without end, "
                     f"and its nats fall; --columns '{field.name}=ordinal' gives probabilities instead"
                 )
     return said

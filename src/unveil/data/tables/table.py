@@ -262,7 +262,9 @@ def _gaps(found: _Found) -> Iterator[str]:
 
 def read_like(path: Path, facts: Mapping[str, Any], strangers: bool = False, unlabelled: bool = False) -> Dataset:
     """A table read as the one was that a manifest tells of; `strangers` and `unlabelled` as for `Known`."""
-    columns = tuple(Field(one["name"], one["kind"], tuple(one["words"])) for one in facts.get("columns", ()))
+    columns = tuple(
+        Field(one["name"], one["kind"], tuple(one["words"]), one.get("decimals")) for one in facts.get("columns", ())
+    )
     if not columns:
         raise DataError(f"the run was not trained on a table, so it cannot read {path}; give what it was trained on")
     classes, options = tuple(facts["class_names"]), facts["options"]

@@ -14,6 +14,7 @@ import numpy as np
 
 from unveil.data.tables.cells import Cells, as_number, shown
 from unveil.errors import DataError, unknown
+from unveil.words import counted
 
 DELIMITERS = ",;\t|"
 
@@ -37,7 +38,8 @@ def read_csv(path: Path, skip: Collection[str] = (), only: Collection[str] | Non
     for line, row in rows:
         if len(row) != len(names):
             raise DataError(
-                f"{path}, line {line}: {len(row)} cells under {len(names)} names; give each row a cell for each "
+                f"{path}, line {line}: {counted(len(row), 'cell')} under {counted(len(names), 'name')}; give each row a "
+                "cell for each "
                 "name, and put quotes around cells that hold the delimiter"
             )
         lines.append(line)

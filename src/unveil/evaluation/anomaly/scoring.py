@@ -30,6 +30,7 @@ from unveil.evaluation.anomaly.statistic import STATISTICS
 from unveil.evaluation.figure import Figure, share
 from unveil.evaluation.likelihood.contender import WEIGHTED
 from unveil.models import Model
+from unveil.words import counted, number
 
 SURE = 0.01
 """More flags than this chance allows are said to be more than chance."""
@@ -113,13 +114,13 @@ class Scores:
             (f"{self.quantity}, {self.split}", str(self.mean)),
             (
                 "threshold",
-                f"{one.threshold:.2f} nats from {one.n:,} held-out examples: false-positive rate {one.rate:.2%} over such "
+                f"{one.threshold:,.2f} nats from {one.n:,} held-out examples: false-positive rate {one.rate:.2%} over such "
                 f"sets ({one.fpr:.2%} asked for), this one's between {low:.2%} and {high:.2%} at {one.level:.0%}",
             ),
             (
                 "flagged",
                 f"{self.flagged:,} of {n:,} ({part.pair()} %); {one.rate * n:,.1f} expected where nothing is "
-                f"wrong, so many or more with probability {one.chance(self.flagged, n):.2g}",
+                f"wrong, so many or more with probability {number(one.chance(self.flagged, n), 2)}",
             ),
         ]
 
@@ -206,7 +207,8 @@ def score(
         raise unknown("anomaly score", statistic, STATISTICS)
     chosen = STATISTICS[statistic]
     left = chosen.left(len(held_out))
-    used = f" ({len(held_out):,} rows of the {held_out.name} split, of which {len(held_out) - left:,} say what is typical)"
+    rows, typical = counted(len(held_out), "row"), len(held_out) - left
+    used = f" ({rows} of the {held_out.name} split, of which {typical:,} say what is typical)"
     allowed(left, fpr, used if left < len(held_out) else "")  # before the work
     shapes = [tuple(part.values.shape[1:]) for part in (split, held_out)]
     if split.reading != held_out.reading or shapes[0] != shapes[1]:

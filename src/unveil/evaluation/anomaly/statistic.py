@@ -64,7 +64,7 @@ def typicality(held: Measured) -> Fitted:
     return Fitted(
         (held.nats[order[few:]] - centre).abs(),
         lambda new: (new.nats - centre).abs(),
-        f"|{held.quantity} - {centre:.2f}|, the mean of {few:,} held-out examples",
+        f"|{held.quantity} - {centre:,.2f}|, the mean of {few:,} held-out examples",
         centre,
     )
 

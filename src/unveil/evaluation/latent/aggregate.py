@@ -27,6 +27,7 @@ from unveil.models import Draw, Model
 from unveil.objectives import Factorised, Mmd
 from unveil.parts.two_stage import Bounded
 from unveil.randomness import generator, reseed
+from unveil.words import counted
 
 CHUNK = 500
 """Most examples drawn for at a time."""
@@ -118,11 +119,11 @@ class Aggregate:
             )
         if told is not None and told.upper.value + 2 * told.upper.stderr < FAINT:
             found.append(
-                f"z tells at most {max(told.upper.value, 0.0):.2f} nats about x: the posterior has collapsed; warm the "
-                "rate up for longer, or leave it free bits"
+                f"z tells at most {max(told.upper.value, 0.0):,.2f} nats about x: the posterior has collapsed; warm the "
+                "rate up for longer (--model.kl-warmup), or leave it free bits (recipe free-bits-vae)"
             )
         if far is not None and far.lower.value - 2 * far.lower.stderr > FAR:
-            found.append(f"a prior that fits the encodings would save at least {far.lower.value:.1f} nats: {better}")
+            found.append(f"a prior that fits the encodings would save at least {far.lower.value:,.1f} nats: {better}")
         elif far is None and self.mmd is not None and self.floor is not None and self.mmd.value > 4 * _both(self):
             found.append(f"encodings can be told from samples of the prior, which decode to something else: {better}")
         return found
@@ -157,7 +158,7 @@ def aggregate(model: Model, split: Split, *, data: str = "", images: int | None 
     """
     chosen = split.sample(images, seed)
     if len(chosen) < 2:
-        raise SettingError(f"{len(chosen)} example makes no mixture of others; give at least 2")
+        raise SettingError(f"{counted(len(chosen), 'example')} cannot be a mixture of others; give at least 2")
     with in_evaluation(model):
         one = _encode(model, chosen.subset(torch.arange(1)), seed)
         plain = diagonals(one.posteriors, one.z) is not None

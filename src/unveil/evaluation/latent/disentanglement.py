@@ -22,6 +22,7 @@ from unveil.evaluation.latent import factor_scores
 from unveil.evaluation.latent.factor_scores import Known
 from unveil.models import Model
 from unveil.randomness import key
+from unveil.words import counted
 
 FITTED = 2_000
 """Training examples that SAP, DCI and the FactorVAE score are fitted to."""
@@ -118,8 +119,11 @@ class Disentanglement:
             rows.append(
                 (f"factor {name}", f"most in dimension {best} (gap {gap:.2f}), told to {share:.2f} by all dimensions")
             )
-        sizes = f"{self.n:,} examples of {self.split}, fitted to {self.fitted:,} of train"
-        return [*rows, ("scored on", f"{sizes}; {len(self.alive)} of {self.dimensions} dimensions alive; seed {self.seed}")]
+        sizes = f"{counted(self.n, 'example')} of {self.split}, fitted to {self.fitted:,} of train"
+        return [
+            *rows,
+            ("scored on", f"{sizes}; {len(self.alive)} of {counted(self.dimensions, 'dimension')} alive; seed {self.seed}"),
+        ]
 
     def advice(self) -> list[str]:
         """What to change; empty where nothing is to be said."""

@@ -17,6 +17,7 @@ from torch.nn.functional import one_hot
 
 from unveil.errors import DataError, SettingError
 from unveil.randomness import generator, key
+from unveil.words import counted
 
 BINS = 20
 """Cells of equal width between the smallest and the largest mean of a dimension, as in the literature's comparisons."""
@@ -57,7 +58,8 @@ class Known:
             raise DataError(f"{size} means have {rows} rows of {count} factors, {len(self.ordered)} of them described")
         if width < 2 or count < 2:
             raise SettingError(
-                f"z of {width} dimensions and {count} factors have no disentanglement; at least two of each are needed"
+                f"z of {counted(width, 'dimension')} and {counted(count, 'factor')} have no disentanglement; at least two "
+                "of each are needed"
             )
         if not bool(torch.isfinite(self.means).all()):
             raise SettingError("there are means of z that are not finite; look at the model, not at its disentanglement")

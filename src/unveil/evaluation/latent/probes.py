@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unveil.errors import SettingError
 from unveil.evaluation.figure import Figure, share
+from unveil.words import counted
 
 MOST_CLASSES = 1_000
 """A probe has weights for each class; more labels than these are none."""
@@ -66,7 +67,7 @@ def probes(train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tenso
         raise SettingError(f"{neighbours} neighbours have no vote; give at least 1")
     kinds, counts = train_labels.unique(return_counts=True)
     if not 2 <= len(kinds) <= MOST_CLASSES:
-        raise SettingError(f"{len(kinds)} labels are no classes to be told apart; give 2 to {MOST_CLASSES:,}")
+        raise SettingError(f"{counted(len(kinds), 'label')} cannot be told apart as classes; give 2 to {MOST_CLASSES:,}")
     x, y, at = train.double().numpy(), train_labels.numpy(), test.double().numpy()
     scaler, probe = StandardScaler().fit(x), LogisticRegression(max_iter=STEPS)
     with warnings.catch_warnings():

@@ -19,6 +19,7 @@ from unveil.evaluation.latent.probes import Probes, probes
 from unveil.models import Draw, Model
 from unveil.parts.heads import BOUND
 from unveil.randomness import reseed
+from unveil.words import counted, number
 
 COLLAPSED = 0.01
 """Nats per example below which a dimension has collapsed, and a layer carries nothing."""
@@ -84,7 +85,7 @@ class LatentSpace:
                 ("collapsed dimensions", f"{self.collapsed} of {len(self.units)} below {COLLAPSED} nats{together}")
             )
             found.append(("rate of the dimensions", ", ".join(_short(unit) for unit in self.units[:8])))
-        found.append(("posterior standard deviations", f"{self.narrowest:.2g} to {self.widest:.2g}"))
+        found.append(("posterior standard deviations", f"{number(self.narrowest, 2)} to {number(self.widest, 2)}"))
         if self.probes is not None:
             given = "; the encoder is given the label" if self.informed else ""
             where = f"fitted on {self.probes.fitted:,} training examples{given}"
@@ -131,8 +132,9 @@ class LatentSpace:
         if not (0 < self.narrowest < EDGE * narrow or self.widest > wide / EDGE):
             return []
         return [
-            f"posterior standard deviations from {self.narrowest:.2g} to {self.widest:.2g} reach the bounds of a Gaussian "
-            f"head, {narrow:.2g} and {wide:.2g}: look at the scale of x and of the likelihood"
+            f"posterior standard deviations from {number(self.narrowest, 2)} to {number(self.widest, 2)} reach the bounds "
+            "of a Gaussian "
+            f"head, {number(narrow, 2)} and {number(wide, 2)}: look at the scale of x and of the likelihood"
         ]
 
     def _of_labels(self) -> list[str]:
@@ -194,7 +196,9 @@ def latent_space(
     """
     chosen = split.sample(images, seed)
     if draws < 2 or len(chosen) < 2:
-        raise SettingError(f"{draws} draws of {len(chosen)} examples tell no variance; give at least 2 of each")
+        raise SettingError(
+            f"{counted(draws, 'draw')} of {counted(len(chosen), 'example')} tell no variance; give at least 2 of each"
+        )
     with in_evaluation(model), torch.no_grad():
         means, scales = (each.flatten(1) for each in encoded(model, chosen, seed))
         layers, rates = _layers(model, chosen, draws, seed, Means(means))

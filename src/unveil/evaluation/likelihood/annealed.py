@@ -15,6 +15,7 @@ from unveil.evaluation.likelihood.moves import from_prior, pilot
 from unveil.evaluation.watching import Watcher
 from unveil.models import Model
 from unveil.randomness import reseed
+from unveil.words import counted
 
 ALONE = 2.0
 """Effective chains below which an estimate rests on a single one."""
@@ -79,7 +80,7 @@ class Annealed:
             said.append("one chain for each example tells nothing of its own error; take 16")
         elif alone:
             said.append(
-                f"the estimates of {alone} of {len(self.images)} examples rest on a single chain: -log p(x) "
+                f"the estimates of {alone} of {counted(len(self.images), 'example')} rest on a single chain: -log p(x) "
                 "is rather lower, "
                 f"and they are less sure than they say; take more than {self.how.temperatures:,} temperatures"
             )

@@ -72,7 +72,8 @@ class Bidirectional:
             said.append("the two bounds, which hold in expectation, lie the wrong way round: they meet within their noise")
         if self.gap.value > WIDE:
             said.append(
-                f"log p(x) of the model's own data is known to {self.gap.value:.1f} nats only, and annealed estimates with "
+                f"log p(x) of the model's own data is known to {self.gap.value:,.1f} nats only, and annealed estimates "
+                "with "
                 f"these settings may be as far off; take more than {self.how.temperatures:,} temperatures"
             )
         return said

@@ -22,6 +22,7 @@ from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.contender import Contender, cautions, check_alike, table_of
 from unveil.evaluation.tails import student_quantile, student_tails
 from unveil.randomness import generator
+from unveil.words import number
 
 RESAMPLES = 10_000
 """Resampled means of an interval; the ends of a 95 % one then move by 1 % of its width with the seed."""
@@ -104,8 +105,8 @@ class Comparison:
             rows.append(
                 (
                     f"{one.worse} - {one.better}",
-                    f"{one.gap.value:.3f} ± {one.gap.stderr:.3f} nats, {self.level:.0%} from {low:.3f} to {high:.3f}, "
-                    f"p = {one.corrected:.2g}: {one.verdict}",
+                    f"{one.gap.value:,.3f} ± {one.gap.stderr:,.3f} nats, {self.level:.0%} from {low:,.3f} to {high:,.3f}, "
+                    f"p = {number(one.corrected, 2)}: {one.verdict}",
                 )
             )
         return rows
@@ -126,7 +127,7 @@ class Comparison:
             )
         n = next(iter(self.figures.values())).n
         if n < FEW:
-            said.append(f"{n} examples are few: these intervals cover less than they say; take {FEW} or more")
+            said.append(f"n = {n}, which is few: these intervals cover less than they say; take {FEW} or more")
         if self.compared > 1:
             said.append(f"p-values are corrected by Holm for {self.compared} comparisons; intervals stand each by itself")
         return [*said, *self.cautions]
@@ -141,7 +142,7 @@ class Comparison:
         if not isfinite(images):
             return None
         return (
-            f"{one.better} and {one.worse}: a difference of {one.gap.value:.3f} nats, if there is one, takes about "
+            f"{one.better} and {one.worse}: a difference of {one.gap.value:,.3f} nats, if there is one, takes about "
             f"{float(f'{images:.2g}'):,.0f} examples to tell"
         )
 

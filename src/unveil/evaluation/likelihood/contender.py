@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from unveil.data import Split
-from unveil.errors import SettingError
+from unveil.errors import SettingError, option
+from unveil.words import counted
 
 WEIGHTED = "-log p(x)"
 """The quantity that is estimated by importance weights, so that its bias depends on how many draws there were."""
@@ -103,7 +104,7 @@ def check_alike(contenders: Sequence[Contender]) -> None:
     """
     names = [one.name for one in contenders]
     if len(names) < 2:
-        raise SettingError(f"{len(names)} model cannot be compared; give at least two")
+        raise SettingError(f"{counted(len(names), 'model')} cannot be compared; give at least two")
     if repeated := {name for name in names if names.count(name) > 1}:
         raise SettingError(f"two models are named {min(repeated)!r}; give each a name of its own")
     for one in contenders:
@@ -144,7 +145,8 @@ def cautions(contenders: Sequence[Contender]) -> list[str]:
             if one.quantity == WEIGHTED and one.few is not None and one.few > MANY:
                 found.append(
                     f"{one.few:.0%} of the estimates of {one.name} rest on few effective draws, and lie too high by "
-                    "what its encoder lacks: part of a difference may be that; raise K"
+                    "what its encoder lacks: part of a difference may be that; evaluate with more draws, "
+                    f"{option('samples', 5000)}"
                 )
         if a.defensive != b.defensive and a.quantity == WEIGHTED:
             found.append(

@@ -23,6 +23,7 @@ from unveil.evaluation.likelihood.grid import FIRST, TILE, Grid, Images
 from unveil.evaluation.likelihood.integral import integrate
 from unveil.models import VAE, Model
 from unveil.randomness import reseed
+from unveil.words import counted
 
 POINTS = 2**24
 """Of the finest grid, at most: 4096 along each of two dimensions, 256 along each of three."""
@@ -132,7 +133,8 @@ def _checked(model: Model, context: Tensor | None, points: int, tolerance: float
     least = (2 * FIRST * TILE[dims]) ** dims  # the first grid has none before it to compare with
     if points < least or not tolerance > 0:
         raise SettingError(
-            f"quadrature over {dims} dimensions cannot have {points} points and a tolerance of {tolerance}; "
+            f"quadrature over {counted(dims, 'dimension')} cannot have {counted(points, 'point')} and a tolerance of "
+            f"{tolerance}; "
             f"give at least {least} points and a positive tolerance"
         )
     return flat, prior

@@ -108,7 +108,7 @@ class Gaps:
         found, count = [], self.elbo.n
         if self.late.value - 2 * self.late.stderr > UNSETTLED:
             found.append(
-                f"the last half of {self.steps:,} steps still gained {self.late.value:.2f} nats: the amortisation gap is "
+                f"the last half of {self.steps:,} steps still gained {self.late.value:,.2f} nats: the amortisation gap is "
                 "larger than stated and the approximation gap smaller; give more steps"
             )
         if self.weak > 0.05 * count:
@@ -123,19 +123,19 @@ class Gaps:
         found = []
         if _large(self.amortisation):
             found.append(
-                f"a better encoder would gain {self.amortisation.value:.1f} nats or more in the ELBO, with this posterior "
+                f"a better encoder would gain {self.amortisation.value:,.1f} nats or more in the ELBO, with this posterior "
                 f"family and this decoder ({self.improved:,} of {self.elbo.n:,} examples gained): train longer, or give "
                 "the encoder more layers or units"
             )
         if _large(self.approximation):
             found.append(
-                f"the best {self.family} posteriors found stay {self.approximation.value:.1f} nats from log p(x): take a "
+                f"the best {self.family} posteriors found stay {self.approximation.value:,.1f} nats from log p(x): take a "
                 "richer one (a flow, a full covariance) or train with importance weights"
             )
         if not found:
             both = self.approximation.value + self.amortisation.value
             found.append(
-                f"encoder and posterior family cost {both:.2f} nats together: what more there is to gain lies in the "
+                f"encoder and posterior family cost {both:,.2f} nats together: what more there is to gain lies in the "
                 "decoder and the prior"
             )
         return sorted(

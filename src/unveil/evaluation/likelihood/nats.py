@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import Split
-from unveil.errors import SettingError
+from unveil.errors import SettingError, option
 from unveil.evaluation.bound import in_evaluation
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.contender import MANY
@@ -18,6 +18,7 @@ from unveil.evaluation.likelihood.weigh import Cost, curve_points, weigh
 from unveil.evaluation.names import cost_name
 from unveil.evaluation.watching import Ledger, Watcher
 from unveil.models import Model
+from unveil.words import number
 
 COUNTED = ("binary", "levels", "count")
 """Measures under which log p(x) is the logarithm of a probability, so that bits make sense."""
@@ -54,8 +55,8 @@ class Nats:
         rate: KL(q(z|x) || p(z)).
         nll: the importance-weighted estimate of -log p(x); None where there is no likelihood. exp(-nll) of an image is
             unbiased for p(x), hence nll is biased upwards, less so as K grows.
-        bias: by how much nll still lies too high, about: what K draws gained over K / 2, since the bias falls as 1 / K once
-            draws are many. None at K = 1.
+        bias: what K draws gained over K / 2, by which nll still lies too high: by about that where the bias falls as 1 / K,
+            as it does once effective draws are many (`settled`), else by more, since it falls more slowly. None at K = 1.
         curve: the same for smaller numbers of draws: where it has not flattened, more draws would lower nll further.
         bits_per_dim: nll by the number of entries of x, in bits; None where x is not counted.
         ess: effective number of the K draws; near 1 the estimate rests on a single draw and cannot be trusted.
@@ -108,14 +109,25 @@ class Nats:
         for point in self.curve:
             rows.append((f"-log p({x}), K = {point.samples:,}{mixed}", point.nll))
         if self.nll is not None and self.nll.estimator is not None:
-            known = self.bias is not None and isfinite(self.bias.value)
-            high = f", and about {max(self.bias.value, 0.0):.2g} too high" if known and self.bias is not None else ""
-            rows[-1] = (rows[-1][0], f"{self.nll}, of which ± {self.nll.estimator:.2g} by the draws{high}")
+            high = ""
+            if self.bias is not None and isfinite(self.bias.value):
+                nearly = "about" if self.settled else "at least"
+                high = f", and {nearly} {number(max(self.bias.value, 0.0), 2)} too high"
+            rows[-1] = (rows[-1][0], f"{self.nll}, of which ± {number(self.nll.estimator, 2)} by the draws{high}")
         if self.nll is not None:
             rows.append(("  effective draws", self.ess))
         if self.bits_per_dim is not None:
             rows.append(("bits per dimension", f"{self.bits_per_dim.pair()} bits (n = {self.bits_per_dim.n:,})"))
         return [(name, str(figure)) for name, figure in rows]
+
+    @property
+    def settled(self) -> bool:
+        """Whether the bias of nll falls as 1 / K: all but a few examples have effective draws enough.
+
+        To first order the bias is the variance of the mean weight over twice its square, 1 / (2 ess), which twice the draws
+        halve. Where a few weights outweigh all others each doubling gains about as much as the one before.
+        """
+        return self.few is not None and self.few <= MANY
 
     def advice(self) -> list[str]:
         """What a reader of the figures should know."""
@@ -141,10 +153,11 @@ class Nats:
             said.append(
                 "gray values have no likelihood here: this is the expected -ELBO of the binarised image, seen in gray"
             )
-        if self.few is not None and self.few > MANY and self.samples > FEW:
+        if self.few is not None and not self.settled and self.samples > FEW:
             said.append(
                 f"{self.few:.0%} of the examples have fewer than {FEW:.0f} effective draws of {self.samples:,}: take the "
-                "estimate for an upper bound, which is less sure than its errors say; annealed sampling can do better"
+                "estimate for an upper bound, which is less sure than its errors say; annealed sampling, "
+                f"{option('also', 'annealing')}, can do better"
             )
         return said
 

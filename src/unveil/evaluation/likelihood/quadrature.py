@@ -15,6 +15,7 @@ from unveil.data import Split
 from unveil.evaluation.figure import Figure
 from unveil.evaluation.likelihood.evidence import POINTS, TOLERANCE, Evidence, evidence
 from unveil.models import Model
+from unveil.words import number
 
 FEW = 0.01
 """Share of images whose error may exceed the tolerance before anything is said about it."""
@@ -101,12 +102,12 @@ class Quadrature:
         """What the terminal prints: name, and value with error and unit."""
         side = round(self.points ** (1 / self.dimensions))
         grid = " x ".join([f"{side:,}"] * self.dimensions)
-        step = " x ".join(f"{value:.2g}" for value in self.spacing)
+        step = " x ".join(number(value, 2) for value in self.spacing)
         return [
-            ("-log p(x), quadrature", f"{self.nll}, its own error {self.nll.estimator:.1g}"),
+            ("-log p(x), quadrature", f"{self.nll}, its own error {number(self.nll.estimator or 0.0, 1)}"),
             (
                 "examples above the tolerance",
-                f"{self.over:.2%} of {self.tolerance:g} nats; the largest error is {self.worst:.1g}",
+                f"{self.over:.2%} of {number(self.tolerance)} nats; the largest error is {number(self.worst, 1)}",
             ),
             (
                 "finest grid",
@@ -120,12 +121,15 @@ class Quadrature:
             return []
         if self.rounding > self.tolerance:
             return [
-                f"float32 may put log p(x) of an example wrong by {self.rounding:.1g} nats here, which is more than the "
-                f"tolerance of {self.tolerance:g}; ask for no more than that"
+                f"float32 may put log p(x) of an example wrong by {number(self.rounding, 1)} nats here, which is more than "
+                "the "
+                f"tolerance of {number(self.tolerance)}; ask for no more than that"
             ]
         return [
-            f"{self.over:.1%} of the examples have an error above {self.tolerance:g} nats, for their posteriors are narrow "
-            f"beside a spacing of {max(self.spacing):.2g}; allow more than {self.limit:,} points, or trust importance "
+            f"{self.over:.1%} of the examples have an error above {number(self.tolerance)} nats, for their posteriors are "
+            "narrow "
+            f"beside a spacing of {number(max(self.spacing), 2)}; allow more than {self.limit:,} points, or trust "
+            "importance "
             "weighting"
         ]
 

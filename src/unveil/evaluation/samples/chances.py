@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unveil.randomness import generator
+from unveil.words import number
 
 ORDERS = 4_999
 """Random orders that the repeats of samples are held against: chances of 1 / 5,000 and more."""
@@ -19,7 +20,7 @@ ORDERS = 4_999
 
 def text(value: float) -> str:
     """A chance, where it is not too small to tell from none."""
-    return f"chance {value:.2g}" if value >= 1e-6 else "chance below 1e-6"
+    return f"chance {number(value, 2)}" if value >= 1e-6 else "chance below 1e-6"
 
 
 def below(found: Tensor, held: Tensor, share: float) -> tuple[float, float]:

@@ -27,6 +27,7 @@ from unveil.evaluation.samples import chances
 from unveil.evaluation.samples.drawn import drawn, held_out, read_alike
 from unveil.evaluation.samples.nearest import nearest, nearest_other
 from unveil.models import Model
+from unveil.words import counted, number
 
 NEAR = 0.01
 """Which quantile of the held-out distances is called near."""
@@ -131,7 +132,7 @@ class Memory:
                 "examples",
                 f"{self.n:,} samples and {held} against {self.training:,} training examples{twice}, {self.measure}",
             ),
-            ("distance to the training set, median", f"{number(self.median)} (held out: {number(self.held_median)})"),
+            ("distance to the training set, median", f"{_distance(self.median)} (held out: {_distance(self.held_median)})"),
             (
                 "equal to a training example",
                 f"{percent(self.exact)} (held out: {percent(self.held_exact)}); {chances.text(self.exact_chance)}",
@@ -150,7 +151,10 @@ class Memory:
                 "copies that stay unseen",
                 f"up to {self.unseen_exact:.2%} of the samples bit by bit, up to {self.unseen:.2%} with noise on them",
             ),
-            ("most like a copy", f"sample {worst.sample} of row {worst.row} of the source, {worst.distance:.4g} apart"),
+            (
+                "most like a copy",
+                f"sample {worst.sample} of row {worst.row} of the source, {number(worst.distance, 4)} apart",
+            ),
         ]
 
     def advice(self) -> list[str]:
@@ -187,9 +191,9 @@ class Memory:
         return said
 
 
-def number(figure: Figure) -> str:
+def _distance(figure: Figure) -> str:
     """A distance with its error."""
-    return f"{figure.value:.4g} ± {figure.stderr:.2g}"
+    return f"{number(figure.value, 4)} ± {number(figure.stderr, 2)}"
 
 
 def percent(figure: Figure) -> str:
@@ -231,7 +235,7 @@ def memory(model: Model, data: Dataset, *, split: str = "test", n: int = 10_000,
     apart = held_out(data, split)
     count = min(n, len(apart), len(data.train))
     if count < FEWEST:
-        raise SettingError(f"{count} examples are too few to tell what is near; give at least {FEWEST}")
+        raise SettingError(f"{counted(count, 'example')} cannot tell what is near; give at least {FEWEST}")
     x = drawn(model, data.train.sample(count, seed), seed)
     held, train = read_alike(apart.sample(count, seed), x), read_alike(data.train.in_memory(), x)
     known, other = train.fixed(seed), held.fixed(seed)

@@ -24,6 +24,7 @@ from unveil.evaluation.samples.frechet import frechet
 from unveil.evaluation.samples.kernel import kernel_distance
 from unveil.evaluation.samples.support import NEIGHBOURS, support
 from unveil.models import Model
+from unveil.words import counted
 
 FEWEST = 100
 """Images below which no figure here tells anything."""
@@ -212,7 +213,7 @@ def quality(
     held, train = held_out(data, split), data.train
     count = min(n, len(held), len(train))
     if count < FEWEST:
-        raise SettingError(f"{count} images are too few to judge samples by; give at least {FEWEST}")
+        raise SettingError(f"{counted(count, 'image')} cannot judge samples; give at least {FEWEST}")
     network = shipped() if classifier is None else classifier
     held, train = held.sample(count, seed), train.sample(count, seed)
     x = drawn(model, train, seed)
