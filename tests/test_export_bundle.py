@@ -18,6 +18,7 @@ import unveil
 from unveil.cli import main
 from unveil.errors import ExportError, RunError, SettingError
 from unveil.export import BundleError, bundle, graphs
+from unveil.export.readme import readme
 
 GOLDEN = Path(__file__).parent / "golden" / "1"
 ALONE = """
@@ -98,6 +99,21 @@ def test_samples_follow_the_model(room):
     assert (np.abs(one.mean(0) - two.mean(0)) / error).max() < 5
 
 
+def test_a_readme_says_what_it_is_and_names_are_plain_text(room):
+    about = json.loads((room / "onnx" / "bundle.json").read_text())
+    assert "README.md" in about["files"]
+    said = (room / "onnx" / "README.md").read_text()
+    assert said == readme(about)
+    assert "x = generate(64, seed=0, label=0)" in said
+    assert "needs NumPy and onnxruntime" in said
+    about["data"]["name"] = "<img src=x>\n# `mine`\u202e"
+    about["without"] = {"weigh": "of [no](http://here) reason"}
+    said = readme(about)
+    assert said.startswith("# cvae, trained on \\<img src=x\\> \\# \\`mine\\`\n")
+    assert "without `weigh`: of \\[no\\](http://here) reason." in said
+    assert "\u202e" not in said
+
+
 def test_pseudo_inputs_stay_at_home(room):
     with np.load(room / "vamp" / "weights.npz") as weights:
         assert all(array.shape[1:] != SHAPE and array.size != 4 * 30 for array in weights.values())
@@ -126,7 +142,7 @@ def test_a_folder_is_there_whole_or_not_at_all(room, tmp_path, monkeypatch):
 
 
 def test_a_graph_that_gives_something_else_is_not_written(tmp_path, monkeypatch):
-    from unveil.export.interpreter import OPERATIONS
+    from unveil.export.operations import OPERATIONS
 
     monkeypatch.setitem(OPERATIONS, "Exp", lambda x: np.exp(x) * 1.001)
     with pytest.raises(ExportError, match="do not give what the model gives: scale of encode is"):

@@ -13,6 +13,7 @@ from unveil.export.equals import EQUALS
 from unveil.export.functions import Function
 from unveil.export.tape import Player, Recorder, Tape, plan
 from unveil.export.trace import pure, traced
+from unveil.parts import AutoregressiveCodes, Codebook
 
 
 class Model(nn.Module):
@@ -131,6 +132,21 @@ def test_noise_is_used_once_and_all_of_it():
     assert sorted(torch.cat([first.flatten(), third.flatten()]).tolist()) == list(range(28))
     assert sorted(second.tolist()) == list(range(28))
     assert first[0, 3].tolist() == noise["normal"][3, :2].tolist()  # a row has its own
+
+
+def test_a_loop_is_in_a_graph_once():
+    """However many codes a prior writes one by one, its graph has one step."""
+    sizes = []
+    for places in (2, 5):
+        written = AutoregressiveCodes(Codebook(4, 2), places, width=4, layers=1)
+        call = Function(lambda model, n, tape: _under(tape, lambda: model().sample((n,))), {}, ("z",))
+        sizes.append(len(traced(pure(written, call)).program.graph.nodes))
+    assert sizes[0] == sizes[1]
+
+
+def _under(tape, draw):
+    with tape():
+        return (draw(),)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from unveil.export.checks import examples, packed
 from unveil.export.forms import FORMS, Files
 from unveil.export.graphs import pures, require
 from unveil.export.loader import load_bundle
+from unveil.export.readme import readme
 from unveil.export.trace import Traced, quiet, traced
 from unveil.export.unpack import BundleError
 from unveil.part import Part
@@ -86,7 +87,7 @@ def _written(run: Run, to: To, carries: Sequence[str]) -> tuple[Files, dict[str,
     for name in ("loader.py", "unpack.py", *FORMS[to].beside):
         files[name] = (HERE / name).read_bytes()
     about = described(run, to, made, without, carries)
-    files["NOTICE.txt"] = notice(about).encode()
+    files["NOTICE.txt"], files["README.md"] = notice(about).encode(), readme(about).encode()
     return files, about
 
 

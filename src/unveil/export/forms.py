@@ -71,6 +71,11 @@ FORMS = {
         ("onnx", "onnxscript", "onnxruntime"),
     ),
     "torch": Form(_program, lambda graphs: {f"{name}.pt2": graph for name, graph in graphs.items()}),
-    "numpy": Form(lambda one: content(onnx_of(one)), _shared, ("onnx", "onnxscript"), ("interpreter.py",)),
+    "numpy": Form(
+        lambda one: content(onnx_of(one)),
+        _shared,
+        ("onnx", "onnxscript"),
+        ("interpreter.py", "operations.py", "spatial.py"),
+    ),
 }
 """By what `--to` calls them."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from torch import nn
 
 from unveil.errors import ExportError, SettingError
 from unveil.export.functions import functions
@@ -98,6 +100,7 @@ def pures(run: Run) -> Iterator[tuple[dict[str, Pure], dict[str, str]]]:
     """Within, each function of a run's model with its noise as an input, and why others have none."""
     facts = run.manifest["data"]
     model: Model = deepcopy(run.model).cpu().requires_grad_(False)
+    _unshare(model, set())
     made: dict[str, Pure] = {}
     without: dict[str, str] = {}
     with resting(model):
@@ -107,6 +110,17 @@ def pures(run: Run) -> Iterator[tuple[dict[str, Pure], dict[str, str]]]:
             except ExportError as error:
                 without[name] = str(error)
         yield made, without
+
+
+def _unshare(module: nn.Module, seen: set[nn.Module]) -> None:
+    """Give each place of a model a module of its own, with the same weights: by their places a trace calls them."""
+    for name, child in module.named_children():
+        if child in seen:
+            child = copy(child)
+            child._modules = dict(child._modules)
+            setattr(module, name, child)
+        seen.add(child)
+        _unshare(child, seen)
 
 
 def require(*packages: str) -> None:

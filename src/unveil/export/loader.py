@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 if __package__:
-    from unveil.export.unpack import BundleError, arrays, functions, manifest, normals, read, uniforms
+    from unveil.export.unpack import BundleError, arrays, compare, functions, manifest, noise, one_hot, read
 else:
-    from unpack import BundleError, arrays, functions, manifest, normals, read, uniforms  # type: ignore[import-not-found,no-redef]
+    from unpack import BundleError, arrays, compare, functions, manifest, noise, one_hot, read  # type: ignore[import-not-found,no-redef]
 
 ROWS = 500  # made at a time
 
@@ -34,23 +34,23 @@ class Bundle:
     def __call__(self, n: int, seed: int = 0, label: Any = None, mean: bool = False) -> Any:
         """(n, *event) x of the model; a seed gives the same rows, however many follow. `label`: a class, or one a row."""
         if "sample" in self._functions:
-            return self._run("sample", n, seed, context=self._context(label, n))[int(mean)]
+            return self._run("sample", n, seed, context=one_hot(self.about, label, n))[int(mean)]
         if not mean:
             raise BundleError(f"it draws no x: {self.about['without'].get('sample')}; ask for mean=True")
-        return self.decode(self._run("prior", n, seed, context=self._context(label, n))[0], label)
+        return self.decode(self._run("prior", n, seed, context=one_hot(self.about, label, n))[0], label)
 
     def encode(self, x: Any, label: Any = None) -> tuple[Any, Any]:
         """Mean and standard deviation of q(z|x) for x (n, *event), each (n, *latent)."""
-        mean, scale = self._run("encode", len(x), x=x, context=self._context(label, len(x)))
+        mean, scale = self._run("encode", len(x), x=x, context=one_hot(self.about, label, len(x)))
         return mean, scale
 
     def decode(self, z: Any, label: Any = None) -> Any:
         """E[x|z] (n, *event) for z (n, *latent)."""
-        return self._run("decode", len(z), z=z, context=self._context(label, len(z)))[0]
+        return self._run("decode", len(z), z=z, context=one_hot(self.about, label, len(z)))[0]
 
     def weigh(self, x: Any, n: int = 500, seed: int = 0, label: Any = None) -> tuple[Any, Any]:
         """For one x (*event), n draws z ~ q(z|x) and log w of each; the mean of w estimates p(x)."""
-        z, log_w = self._run("weigh", n, seed, x=np.asarray(x)[None], context=self._context(label, 1))
+        z, log_w = self._run("weigh", n, seed, x=np.asarray(x)[None], context=one_hot(self.about, label, 1))
         return z, log_w
 
     def check(self, tolerance: float = 1e-5) -> None:
@@ -59,14 +59,7 @@ class Bundle:
         for name, (run, said) in self._functions.items():
             found = run({one: known[f"{name}.{one}"] for one in said["inputs"]})
             for output, array in zip(said["outputs"], found, strict=True):
-                wanted = known[f"{name}.{output}"]
-                if array.shape != wanted.shape:
-                    raise BundleError(f"{output} of {name} has shape {array.shape}, and had {wanted.shape}")
-                apart = np.abs(array - wanted) / (1 + np.abs(wanted).max())
-                far, astray = apart.max(), int((~(apart <= tolerance)).sum())
-                # what is drawn jumps from value to value: by the last digit of a probability one may fall the other way
-                if astray > (max(1, array.size // 1000) if output == "x" else 0) or not np.isfinite(far):
-                    raise BundleError(f"{output} of {name} is {far:.1e} from what it was, more than {tolerance:.0e}")
+                compare(array, known[f"{name}.{output}"], f"{output} of {name}", tolerance, drawn=output == "x")
 
     def _run(self, name: str, n: int, seed: int = 0, **given: Any) -> list[Any]:
         if name not in self._functions:
@@ -75,27 +68,12 @@ class Bundle:
             raise BundleError(f"{n} rows of seed {seed} cannot be; ask for at least 1, with a seed from 0 to below 2**64")
         run, said = self._functions[name]
         inputs = {one: np.asarray(given[one], np.float32) for one in said["inputs"] if one in given}
-        draws = [("normal", said["normals"], normals), ("uniform", said["uniforms"], uniforms)]
-        sources = [np.random.Philox(key=np.array([seed, kind], np.uint64)) for kind in range(len(draws))]
-        parts = []
+        draw, parts = noise(said, seed), []
         for start in range(0, n, ROWS):
             rows = slice(start, min(start + ROWS, n))
             asked = {one: array if name == "weigh" else array[rows] for one, array in inputs.items()}
-            for (kind, columns, draw), source in zip(draws, sources, strict=True):
-                asked |= {kind: draw(source, rows.stop - start, columns)} if columns else {}
-            parts.append(run(asked))
+            parts.append(run(asked | draw(rows.stop - start)))
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
-
-    def _context(self, label: Any, n: int) -> Any:
-        """(n, C) one-hot: of `label`, a number, a name, or n of them; of all classes in turn without one."""
-        classes, names = self.about["classes"], self.about["class_names"]
-        if not classes and label is not None:
-            raise BundleError("this model is conditioned on nothing, so it has no labels")
-        asked = np.arange(n) % max(classes, 1) if label is None else np.broadcast_to(label, (n,))
-        numbers = [names.index(one) if one in names else one for one in asked.tolist()]
-        if label is not None and any(not isinstance(one, int) or not 0 <= one < classes for one in numbers):
-            raise BundleError(f"there is no class {label!r}; the model knows 0 to {classes - 1} {' '.join(names)}".rstrip())
-        return np.eye(max(classes, 1))[numbers]
 
 
 def load_bundle(path: str | Path) -> Bundle:

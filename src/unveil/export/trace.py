@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram
 from unveil.errors import ExportError, UnveilError
 from unveil.export.equals import Equals
 from unveil.export.functions import Function
-from unveil.export.onnx_graph import folded, plain
+from unveil.export.onnx_graph import folded, merged, plain
 from unveil.export.tape import KINDS, Kind, Player, Recorder, Take, Tape, plan
 from unveil.models import Model
 from unveil.models.vae import CHUNK
@@ -136,7 +136,7 @@ def onnx_of(traced: Traced) -> Any:
             output_names=list(traced.outputs),
         )
     assert made is not None
-    return folded(plain(made.model_proto))
+    return folded(merged(plain(made.model_proto)))
 
 
 @contextmanager

@@ -60,6 +60,38 @@ def normals(source: Any, rows: int, columns: int) -> Any:
     return (np.sqrt(-2 * np.log1p(-one)) * np.cos(2 * np.pi * two)).astype(np.float32)
 
 
+def noise(said: dict[str, Any], seed: int) -> Any:
+    """What gives the noise of the next rows of a function, by name: rows to (rows, columns) of each kind that it takes."""
+    kinds = [("normal", said["normals"], normals), ("uniform", said["uniforms"], uniforms)]
+    sources = [np.random.Philox(key=np.array([seed, place], np.uint64)) for place in range(len(kinds))]
+    return lambda rows: {
+        name: draw(source, rows, columns) for (name, columns, draw), source in zip(kinds, sources, strict=True) if columns
+    }
+
+
+def one_hot(about: dict[str, Any], label: Any, n: int) -> Any:
+    """(n, C) one-hot: of `label`, a number, a name, or n of them; of all classes in turn without one."""
+    classes, names = about["classes"], about["class_names"]
+    if not classes and label is not None:
+        raise BundleError("this model is conditioned on nothing, so it has no labels")
+    asked = np.arange(n) % max(classes, 1) if label is None else np.broadcast_to(label, (n,))
+    numbers = [names.index(one) if one in names else one for one in asked.tolist()]
+    if label is not None and any(not isinstance(one, int) or not 0 <= one < classes for one in numbers):
+        raise BundleError(f"there is no class {label!r}; the model knows 0 to {classes - 1} {' '.join(names)}".rstrip())
+    return np.eye(max(classes, 1))[numbers]
+
+
+def compare(found: Any, wanted: Any, what: str, tolerance: float, drawn: bool) -> None:
+    """See that numbers are what they were where the bundle was made."""
+    if found.shape != wanted.shape:
+        raise BundleError(f"{what} has shape {found.shape}, and had {wanted.shape}")
+    apart = np.abs(found - wanted) / (1 + np.abs(wanted).max())
+    far, astray = apart.max(), int((~(apart <= tolerance)).sum())
+    # what is drawn jumps from value to value: by the last digit of a probability one may fall the other way
+    if astray > (max(1, found.size // 1000) if drawn else 0) or not np.isfinite(far):
+        raise BundleError(f"{what} is {far:.1e} from what it was, more than {tolerance:.0e}")
+
+
 def arrays(content: bytes, name: str) -> dict[str, Any]:
     """The arrays of an .npz file."""
     try:

@@ -14,13 +14,14 @@ from torch.nn import functional as F
 
 from unveil.distributions import Alphabet, CodeSequence
 from unveil.errors import SettingError
+from unveil.networks.recurrence import Tensors, recur
 from unveil.part import Part, pieces
 from unveil.parts.codebook import check_positions
 
 CHUNK = 2000
 """Sequences written at a time, so that memory does not grow with how many are asked for."""
 Past = tuple[Tensor, Tensor]
-"""Keys and values (N, heads, T, .) of the places before."""
+"""Keys and values (N, heads, T, .) of all places, of which those before were looked at."""
 
 
 class CausalBlock(nn.Module):
@@ -40,18 +41,26 @@ class CausalBlock(nn.Module):
         self.attend, self.gather = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, h: Tensor, past: Past | None = None) -> tuple[Tensor, Past]:
-        """The next h (N, T, width), and keys and values to go on from; with a `past`, h is the one place after it."""
+    def forward(
+        self, h: Tensor, past: Past | None = None, here: Tensor | None = None, later: Tensor | None = None
+    ) -> tuple[Tensor, Past]:
+        """The next h (N, T, width), and keys and values to go on from.
+
+        Args:
+            h: (N, T, width) of all places; with a `past`, (N, 1, width) of one.
+            past: what was given back for the place before, or zeros.
+            here: (T,) true at the one place.
+            later: (T,) true at the places after it.
+        """
         whole = self.attend(self.before(h)).unflatten(-1, (3, self.heads, -1))
         query, key, value = (part.transpose(1, 2) for part in whole.unbind(2))
-        if past is not None:
-            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        if past is not None and here is not None:
+            key, value = (torch.where(here[:, None], new, old) for new, old in zip((key, value), past, strict=True))
         # by hand: for sequences this short, torch's fused attention takes several times as long in bfloat16 on a CPU
         scores = query @ key.transpose(-1, -2) / (self.width / self.heads) ** 0.5
-        if past is None:
+        if later is None:
             later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=h.device).triu(1)
-            scores = scores.masked_fill(later, -torch.inf)
-        found = scores.softmax(-1).to(value.dtype) @ value
+        found = scores.masked_fill(later, -torch.inf).softmax(-1).to(value.dtype) @ value
         h = h + self.gather(found.transpose(1, 2).flatten(2))
         return h + self.narrow(F.gelu(self.widen(self.between(h)))), (key, value)
 
@@ -105,14 +114,33 @@ class AutoregressiveCodes(Part):
         return torch.cat([self._write(rows.stop - rows.start) for rows in pieces(n, CHUNK)])
 
     def _write(self, n: int) -> Tensor:
-        written: list[Tensor] = []
-        pasts: list[Past | None] = [None] * self.layers
-        for place in self.place:
-            h = place.expand(n, 1, -1)
-            if written:
-                h = h + self.word(written[-1])
-            for layer, block in enumerate(self.blocks):
-                h, pasts[layer] = block(h, pasts[layer])
-            probabilities = self.last(self.norm(h))[:, 0].float().softmax(-1)
-            written.append(torch.multinomial(probabilities, 1))
-        return torch.cat(written, 1)
+        device = self.place.device
+        later = torch.ones(self.places, self.places, dtype=torch.bool, device=device).triu(1)
+        here = ~(later | later.T)
+        uniform = torch.rand(self.places, n, 1, device=device)
+        nothing = self.place.new_zeros(n, 1, self.width)
+        # keys and values have room for all places from the beginning, so that every step has the same shapes
+        room = (n, self.heads, self.places, self.width // self.heads)
+        pasts = [self.place.new_zeros(room) for _ in range(2 * self.layers)]
+        (index,) = recur(_Step(self), (nothing, *pasts), (self.place, later, here, uniform))
+        return index[..., 0].T
+
+
+class _Step(nn.Module):
+    """One place of a sequence: from the word before it, keys and values, and the place's uniforms, to the index there."""
+
+    def __init__(self, prior: AutoregressiveCodes) -> None:
+        super().__init__()
+        self.word, self.blocks, self.norm, self.last = prior.word, prior.blocks, prior.norm, prior.last
+
+    def forward(self, state: Tensors, given: Tensors) -> tuple[Tensors, Tensors]:
+        place, later, here, uniform = given
+        h: Tensor = state[0] + place
+        kept: list[Tensor] = []
+        for layer, block in enumerate(self.blocks):
+            h, past = block(h, (state[2 * layer + 1], state[2 * layer + 2]), here, later)
+            kept += past
+        mass = self.last(self.norm(h))[:, 0].float().softmax(-1).cumsum(-1)
+        # by the inverse of the distribution function
+        index = (mass <= uniform * mass[:, -1:]).sum(-1, keepdim=True).clamp(max=mass.shape[-1] - 1)
+        return (self.word(index), *kept), (index,)
