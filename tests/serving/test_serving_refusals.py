@@ -13,7 +13,9 @@ from helpers.serving import Asked
 from PIL import Image
 
 from unveil.errors import SettingError
+from unveil.serving.bodies import _unique
 from unveil.serving.limits import Limits
+from unveil.serving.refusal import Refusal
 
 GOOD = [[[[0, 1, 0, 1, 0]] * 6]]
 
@@ -55,6 +57,25 @@ def test_a_body_that_is_no_plain_json(what, asked):
     body, status, words = RAW[what]
     answer = asked["flat"]("POST", "/sample", content=body, headers={"Content-Type": "application/json"})
     refused(answer, status, words)
+
+
+class Name(str):
+    """A name that counts how often it is compared."""
+
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Name.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_a_name_that_stands_twice_is_found_in_one_pass():
+    """Of many names, as a body has room for a million: comparing each with each would take hours."""
+    names = [Name(number) for number in [*range(400), 399]]
+    with pytest.raises(Refusal, match='the name "399" stands twice'):
+        _unique([(name, 1) for name in names])
+    assert Name.compared < 10 * len(names)
 
 
 FIELDS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from math import isfinite
 from typing import Any
 
@@ -113,8 +114,8 @@ def parsed(body: bytes) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        # each name is looked at once: a body has room for a million of them
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise Refusal(400, f"the name {shown(twice)} stands twice in an object; give it once")
     return found
 
