@@ -2,15 +2,12 @@
 
 import asyncio
 import gzip
-import io
 import json
 import time
 
-import numpy as np
 import pytest
 import torch
-from helpers.serving import Asked
-from PIL import Image
+from helpers.serving import Asked, refused
 
 from unveil.errors import SettingError
 from unveil.serving.bodies import _unique
@@ -18,17 +15,6 @@ from unveil.serving.limits import Limits
 from unveil.serving.refusal import Refusal
 
 GOOD = [[[[0, 1, 0, 1, 0]] * 6]]
-
-
-def refused(answer, status, *words):
-    assert answer.status_code == status, answer.text
-    assert list(answer.json()) == ["error"]
-    reason = answer.json()["error"]
-    assert "\n" not in reason
-    assert len(reason) < 400
-    for word in words:
-        assert word in reason
-    return reason
 
 
 RAW = {
@@ -185,45 +171,6 @@ def test_a_page_of_another_site_cannot_send_json_as_a_form_does(media, status, a
 def test_compressed_bodies_are_refused(encoding, asked):
     head = {"Content-Type": "application/json", "Content-Encoding": encoding}
     refused(asked["flat"]("POST", "/sample", content=gzip.compress(b"{}"), headers=head), 415, "send it as it is")
-
-
-def image(size, kind="png"):
-    found = io.BytesIO()
-    Image.fromarray(np.zeros(size, np.uint8)).save(found, kind)
-    return found.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        (b"", "no PNG or JPEG"),
-        (b"GIF89a", "no PNG or JPEG"),
-        (b"\x89PNG\r\n\x1a\n", "cannot be read"),
-        (b"\xff\xd8\xff" + bytes(100), "cannot be read"),
-        (image((60, 50))[:60], "cannot be read"),
-        (image((6, 5), "bmp"), "no PNG or JPEG"),
-        (image((9_000, 9_000)), "more than"),
-    ],
-)
-def test_an_image_that_is_none(body, words, asked):
-    answer = asked["flat"]("POST", "/encode", content=body, headers={"Content-Type": "image/png"})
-    refused(answer, 400, words)
-
-
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        ("seed=x", "seed"),
-        ("seed=-1", "seed"),
-        ("seed=1&seed=2", "twice"),
-        ("n=1", "no field"),
-        ("x=1", "x cannot be"),
-        ("=", "no field"),
-    ],
-)
-def test_a_query_that_cannot_be(query, words, asked):
-    answer = asked["flat"]("POST", f"/score?{query}", content=image((6, 5)), headers={"Content-Type": "image/png"})
-    refused(answer, 422, words)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/sample/", "/docs", "/../etc/passwd", "/sample%00", "/<script>"])

@@ -128,7 +128,7 @@ def serve(
             try:
                 server.run(sockets=[bound])
             finally:
-                application.batcher.close()
+                application.close()
             return stop.by
 
 
