@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -103,7 +103,7 @@ class Application:
         async def answer(request: Request) -> Response:
             media = chosen(request.headers.get("accept", "*/*"), endpoint.offered)
             asked = endpoint.asked(await self._values(request, endpoint))
-            found = await self.batcher.answer(self.served.kinds[asked.kind], asked.pieces)
+            found = await _unless_gone(request, self.batcher.answer(self.served.kinds[asked.kind], asked.pieces))
             return asked.answer(_whole(found), media)
 
         return answer
@@ -150,6 +150,19 @@ class Application:
             raise BadImageError(blob, f"it has more than {limits.scans} scans; save it anew")
         channels, *size = facts.space.shape
         return decode(blob, Frame((size[0], size[1]), channels, facts.fit))  # type: ignore[arg-type]
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[Found]]) -> list[Found]:
+    """What is found, unless whoever asks hangs up: their place is for others then."""
+    waiting, leaving = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise Refusal(400, "whoever asked has gone")
+        return waiting.result()
+    finally:
+        for one in (waiting, leaving):
+            one.cancel()
 
 
 def _query(request: Request) -> Mapping[str, str]:
