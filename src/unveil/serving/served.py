@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unveil.data import Batch, Field, Space
+from unveil.data.facts import short
 from unveil.errors import RunError, SettingError, UnveilError
 from unveil.evaluation import in_evaluation
 from unveil.evaluation.likelihood.contender import WEIGHTED
@@ -69,8 +70,8 @@ class Facts:
         space = Space(tuple(said["shape"]), said["measure"], said.get("levels", 256), kinds)
         return cls(
             recipe=str(run.manifest.get("recipe") or "own"),
-            run="" if run.path is None else Path(run.path).resolve().name,
-            data=Path(str(said["name"])).name,
+            run="" if run.path is None else short(str(Path(run.path).resolve())),
+            data=short(str(said["name"])),
             attribution=str(said.get("attribution", "")),
             space=space,
             columns=run.columns,
