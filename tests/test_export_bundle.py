@@ -141,6 +141,16 @@ def test_a_folder_is_there_whole_or_not_at_all(room, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+def test_a_folder_that_it_did_not_make_is_left_alone(tmp_path):
+    """Another process may have the same number, on another machine that writes to the same place."""
+    others = tmp_path / f".out.{os.getpid()}.tmp"
+    others.mkdir()
+    (others / "theirs").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        bundle(run_of("vae", small()), tmp_path / "out", "numpy")
+    assert (others / "theirs").exists()
+
+
 def test_a_graph_that_gives_something_else_is_not_written(tmp_path, monkeypatch):
     from unveil.export.operations import OPERATIONS
 

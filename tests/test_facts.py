@@ -8,9 +8,11 @@ import pytest
 import torch
 
 import unveil
+from unveil.cli import main
 from unveil.errors import RunError
 from unveil.evaluation.kept import kinds, recall
 from unveil.evaluation.report import SECTIONS
+from unveil.export.about import described, notice
 from unveil.pages import facts
 from unveil.pages.card import figures_of
 from unveil.store import RunFolder
@@ -121,6 +123,27 @@ def test_figures_of_other_weights_are_not_shown(evaluated, tmp_path):
     for name, content in kept.items():
         (again.path / name).write_bytes(content)
     assert "other weights" in facts(unveil.open(again.path)).unevaluated
+
+
+def test_what_travels_names_data_without_their_folders_and_in_letters_that_can_be_written(evaluated, tmp_path):
+    """A file's name may be of bytes that are no UTF-8, which Python keeps as halves of characters."""
+    name = "/home/somebody/caf\udce9.npz"
+    for part in ("run.json", "model.safetensors", "metrics.jsonl", "timing.jsonl"):
+        shutil.copy(evaluated[0].path / part, tmp_path / part)
+    said = json.loads((tmp_path / "run.json").read_text())
+    said["data"]["name"] = name
+    (tmp_path / "run.json").write_text(json.dumps(said))
+    run = unveil.open(tmp_path)
+    found = facts(run)
+    assert found.data.name == "caf\\udce9.npz"
+    assert found.title.encode().endswith(b"npz")
+    about = described(run, "numpy", {}, {}, [])
+    assert b"caf" in notice(about).encode()
+    for text in (json.dumps(about), notice(about), json.dumps(found.as_dict())):
+        assert "somebody" not in text
+    assert main(["report", str(tmp_path), "--no-data", "--out", str(tmp_path / "page.html")]) == 0, (
+        "its pictures have titles"
+    )
 
 
 def test_data_in_memory_have_no_command(tmp_path):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unveil import generation, pictures
 from unveil.data import Dataset, Field, Space, column, is_ink
+from unveil.data.facts import short
 from unveil.models import Model
 from unveil.words import counted
 
@@ -92,17 +93,12 @@ def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folde
     )
     labels = None if encoded.label is None else encoded.label.numpy()
     points = plane.coordinates(encoded.mean.flatten(1))
-    title = f"{_title(data)} in the latent plane"
+    title = f"{short(data.name)} in the latent plane"
     figure = pictures.latent_plane(points.numpy(), labels, title, how, names, data.classes)
     yield pictures.save(figure, folder / "latent_plane.png")
     # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
     if data.space.is_image and data.test.context is None and encoded.mean.dim() == 2:
         yield _manifold(model, plane, folder / "manifold.png", data.space.white, is_ink(data))
-
-
-def _title(data: Dataset) -> str:
-    """The name of data without the folders that a file lies in."""
-    return Path(data.name).name
 
 
 def _manifold(model: Model, plane: generation.Plane, path: Path, white: float, ink: bool) -> Path:
@@ -139,7 +135,7 @@ def _columns(model: Model, data: Dataset, records: Sequence[dict[str, Any]], fol
     shown = [_column(field, test.values[:][:, place], x[:, place]) for place, field in enumerate(data.columns[:COLUMNS])]
     more = f", the first {COLUMNS} of {len(data.columns)} columns" if len(data.columns) > COLUMNS else ""
     note = f"{counted(len(test), 'test row')} filled, {ROWS:,} samples of the model as a line{more}"
-    figure = pictures.marginals(shown, f"Columns of {_title(data)} and of samples", note)
+    figure = pictures.marginals(shown, f"Columns of {short(data.name)} and of samples", note)
     yield pictures.save(figure, folder / "columns.png")
 
 
@@ -162,7 +158,7 @@ def maps(images: Tensor, nats: Tensor, path: Path, columns: int = 10, ink: bool 
 
 
 def _curves(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
-    yield from _training(records, _title(data), folder)
+    yield from _training(records, short(data.name), folder)
 
 
 def _training(records: Sequence[dict[str, Any]], title: str, folder: Path) -> Iterator[Path]:

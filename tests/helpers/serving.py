@@ -53,7 +53,19 @@ class Asked:
         return self("POST", path, json=body, **options)
 
     def close(self):
-        self.application.batcher.close()
+        self.application.close()
+
+
+def refused(answer, status, *words):
+    """The reason of a refusal, one line that has these words."""
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["error"]
+    reason = answer.json()["error"]
+    assert "\n" not in reason
+    assert len(reason) < 400
+    for word in words:
+        assert word in reason
+    return reason
 
 
 @contextmanager

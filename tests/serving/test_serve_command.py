@@ -64,6 +64,16 @@ def test_a_token_in_the_environment_is_asked_for(runs, monkeypatch):
         assert spoken(port, f"{start}Authorization: Bearer {TOKEN}\r\n\r\n".encode()).startswith(b"HTTP/1.1 200")
 
 
+def test_what_it_says_to_try_can_be_tried_on_this_machine(runs, monkeypatch):
+    """Of a server at every address, which is no Host, and with the header that it asks for."""
+    monkeypatch.setenv("UNVEIL_TOKEN", TOKEN)
+    with server(runs["flat"].path, "--host", "0.0.0.0", "--allow-host", "models.example") as (port, process):
+        tried = process.stdout.readline()
+        assert tried.startswith(f'try: curl http://127.0.0.1:{port}/sample -H "Authorization: Bearer TOKEN" --json')
+        start = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}"
+        assert spoken(port, f"{start}\r\n\r\n".encode()).startswith(b"HTTP/1.1 200")
+
+
 def test_help_names_every_option_with_the_limits_own_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["serve", "--help"])

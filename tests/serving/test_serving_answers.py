@@ -46,10 +46,13 @@ def test_a_score_is_an_estimate_of_log_p_that_more_draws_sharpen(runs, asked):
     many = Asked(runs["flat"], samples=4_000)
 
     def over_seeds(one):
-        return np.array([one.post("/score", {"x": x, "seed": seed}).json()["nats"] for seed in range(8)])
+        said = [one.post("/score", {"x": x, "seed": seed}).json() for seed in range(8)]
+        return [np.array([each[name] for each in said]) for name in ("nats", "stderr")]
 
-    few, sharp = over_seeds(asked["flat"]), over_seeds(many)
+    (few, _), (sharp, stderr) = over_seeds(asked["flat"]), over_seeds(many)
     many.close()
+    # the spread of eight is within a third and three times what it is; beyond that by chance in far less than a thousandth
+    assert ((sharp.std(0) > stderr.mean(0) / 5) & (sharp.std(0) < 3 * stderr.mean(0))).all()
     # the spread over seeds falls as the root of the draws: 200 times as many, a fourteenth; a third is far off
     assert (sharp.std(0) < few.std(0) / 3).all()
     # both estimate the same: five standard errors of eight, so that this fails by chance once in a thousand models
@@ -64,6 +67,13 @@ def test_gray_pixels_are_binarised_by_the_seed_before_they_are_scored(asked):
         assert nats[0] == nats[1]
         seen += read
     assert len({tuple(x.flatten().tolist()) for x in seen}) == 6, "each row and each seed has a reading of its own"
+
+
+def test_nats_of_x_that_a_model_is_told_the_class_of_are_called_so(asked):
+    one = asked["conditional"]
+    x = one.post("/sample", {"n": 1, "seed": 0, "label": 1}).json()["x"]
+    assert one.post("/score", {"x": x, "label": 1}).json()["quantity"] == "-log p(x|y)"
+    assert one("GET", "/openapi.json").json()["paths"]["/score"]["post"]["summary"].startswith("-log p(x|y) in nats")
 
 
 def test_many_examples_are_scored_in_parts_that_share_no_noise(runs):

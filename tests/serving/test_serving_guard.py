@@ -112,6 +112,9 @@ def test_whoever_comes_from_elsewhere_knows_the_token(given, status, runs):
     ("host", "names", "origins", "token", "words"),
     [
         ("0.0.0.0", ("x.example",), (), None, "token_urlsafe"),
+        ("0.0.0.0", ("localhost",), (), None, "can be reached by others"),
+        ("::", ("127.0.0.1",), (), None, "can be reached by others"),
+        ("", ("localhost",), (), None, "can be reached by others"),
         ("192.0.2.1", (), (), None, "can be reached by others"),
         ("::", (), (), TOKEN, "--allow-host"),
         ("127.0.0.1", ("models.example",), (), None, "models.example can be reached by others"),

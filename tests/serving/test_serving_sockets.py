@@ -56,6 +56,15 @@ def test_a_chunked_body_is_counted_while_it_arrives(port):
     assert "8,388,608 bytes" in found["error"]
 
 
+def test_a_body_with_two_ends_is_refused_and_nothing_after_it_is_read(port):
+    """A proxy that believes the other end takes what follows for a part of the body, or a part of it for what follows."""
+    start = head(port, Transfer_Encoding="chunked", Content_Length="5", Connection=None)
+    next_one = head(port, Content_Length=str(len(GOOD))) + GOOD
+    answer = spoken(port, start + chunked(GOOD) + b"0\r\n\r\n" + next_one)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert body_of(answer)[0] == 400
+
+
 def test_who_is_in_the_middle_of_too_long_a_body_is_told_so(port):
     """As many send it: all of it, without looking whether somebody answers."""
     body = b" " * (2**23 + 2**20)
@@ -228,8 +237,8 @@ def test_where_all_places_are_taken_the_one_that_waited_longest_gives_way(hasty)
 
 @pytest.mark.parametrize(("signal_", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_was_asked_is_answered_before_the_end(signal_, code, runs):
-    """The server has begun to read a request when the signal comes: its answer is whole."""
-    with server(runs["flat"].path, code=code) as (port, process):
+    """The server has begun to read a request when the signal comes: its answer, the work of a second, is whole."""
+    with server(runs["flat"].path, "--samples", "3000", code=code) as (port, process):
         body = json.dumps({"x": ask(port)[1]["x"] * 100}).encode()
         with socket.create_connection(("127.0.0.1", port), timeout=50) as one:
             one.sendall(head(port, "/score", Content_Length=str(len(body)), Connection=None, Expect="100-continue"))

@@ -117,6 +117,8 @@ def test_without_batching_each_request_is_a_pass(runs):
 
 APART = {"svae": {"score"}}
 """That posterior draws until it is content."""
+CALLED = {"m2": "-log p(x, y)", "vq-vae": "-ELBO", "ae": "distortion"}
+"""What nats are called when a class is told; -log p(x) for all others, which are told none."""
 SEVERAL = (
     *APART,
     "vamp",
@@ -147,6 +149,7 @@ def test_models_of_every_kind_are_served_and_joined(name, tiny):
     pieces = {kind: Piece(1, 0, {one: given[one] for one in (*names, "context")}) for kind, names in wanted.items()}
     joined = {kind for kind, piece in pieces.items() if served.kinds[kind].work.joins(piece)}
     assert joined == set(wanted) - APART.get(name, set())
+    assert served.quantity_of(0 if context is not None else None) == CALLED.get(name, "-log p(x)")
 
 
 @pytest.mark.parametrize("given", [{}, {"x": torch.linspace(0, 9, 4)[:, None]}])

@@ -9,6 +9,12 @@ from unveil.data.dataset import Dataset
 from unveil.data.ink import is_ink
 
 
+def short(place: str) -> str:
+    """The name of a file or folder without those that it lies in; of bytes that are no UTF-8, their numbers."""
+    name = place.replace("\\", "/").rstrip("/").rpartition("/")[2] or place
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def facts_of(data: Dataset) -> dict[str, Any]:
     """Name, space, options, columns, classes, fingerprint and how they are drawn, as plain data."""
     return {

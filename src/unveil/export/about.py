@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unveil.data import Space
+from unveil.data.facts import short
 from unveil.export.trace import Traced
 from unveil.export.unpack import FORMAT
 from unveil.version import __version__
@@ -49,7 +50,11 @@ def described(
         "columns": facts.get("columns", []),
         "classes": facts.get("classes", 0),
         "class_names": facts.get("class_names", []),
-        "data": {name: facts.get(name) for name in ("name", "fingerprint", "rows", "attribution")},
+        # a bundle travels: where the data lie is nobody else's business
+        "data": {
+            "name": short(facts["name"]),
+            **{name: facts.get(name) for name in ("fingerprint", "rows", "attribution")},
+        },
         "carries": list(carries),
         "noise": "Philox of NumPy keyed by (seed, 0) for normals, by Box and Muller's rule, and (seed, 1) for uniforms",
         "graphs": {

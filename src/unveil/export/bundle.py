@@ -97,10 +97,11 @@ def _room(out: Path) -> Iterator[Path]:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        yield temporary
-        temporary.rename(out)
-        flush_folder(out.parent)
+        try:
+            yield temporary
+            temporary.rename(out)
+            flush_folder(out.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise unwritable(out, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
+from unveil.data.facts import short
 from unveil.errors import RunError
 from unveil.evaluation import Report
 from unveil.evaluation.latent.space import COLLAPSED, LatentSpace
 from unveil.pages.card import Row, Sheet, sheets
-from unveil.pages.making import Command, commands, short
+from unveil.pages.making import Command, commands
 from unveil.pages.parts import Parts, parts
 from unveil.recipes import RECIPES
 from unveil.run import Run

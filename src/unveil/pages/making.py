@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from unveil.data.facts import short
 from unveil.data.held import Held
 from unveil.data.images.how import How
 from unveil.data.mapped import File
@@ -33,11 +34,6 @@ class Command:
 
     line: str
     purpose: str
-
-
-def short(place: str) -> str:
-    """The name of a file or folder without those that it lies in."""
-    return place.replace("\\", "/").rstrip("/").rpartition("/")[2] or place
 
 
 def commands(run: Run, report: Report | None) -> tuple[Command, ...]:

@@ -11,6 +11,7 @@ import torch
 
 from unveil import album
 from unveil.data import Dataset, Space
+from unveil.data.facts import short
 from unveil.data.ink import was_ink
 from unveil.errors import RunError
 from unveil.run import Run
@@ -78,7 +79,7 @@ def without_data(run: Run) -> list[Shown]:
     space = Space(tuple(said["shape"]), said["measure"], said.get("levels", 256))
     classes = said.get("classes", 0)
     context = None if not classes else torch.eye(classes).repeat_interleave(-(-album.SHEET // classes), 0)[: album.SHEET]
-    title = Path(str(said.get("name", ""))).name
+    title = short(str(said.get("name", "")))
     ink = was_ink(said)
     return _made(
         lambda folder: album.draw_without_data(run.model, space, context, title, run.metrics(), folder, ink),

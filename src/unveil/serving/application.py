@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 from torch import Tensor
 
-from unveil.data.images.decode import BadImageError, Blob, Frame, decode
+from unveil.data.images.decode import BadImageError, Blob, Frame, decode, header
 from unveil.serving.answers import TEXT, chosen, json_answer, written
 from unveil.serving.batching import Batcher
 from unveil.serving.bodies import IMAGES, JSON, Bodies, media_type, parsed
@@ -27,8 +28,11 @@ from unveil.serving.refusal import Refusal, busy, shown
 from unveil.serving.served import Served
 from unveil.serving.together import Found
 
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+MAGIC = (PNG, JPEG)
 """What PNG and JPEG files begin with."""
+SCAN = b"\xff\xda"
+"""What a scan of a JPEG begins with."""
 WAYS = {JSON: "a JSON object", IMAGES[0]: "a PNG", IMAGES[1]: "a JPEG"}
 
 
@@ -44,7 +48,7 @@ class Application:
     def __init__(self, served: Served, limits: Limits, policy: Policy, joining: bool = True) -> None:
         self.served, self.limits = served, limits
         self.batcher = Batcher(limits.queue, limits.seconds, joining)
-        self._bodies, self._decoding = Bodies(limits), asyncio.Lock()
+        self._bodies, self._decoder = Bodies(limits), ThreadPoolExecutor(1, "unveil-images")
         offered = endpoints(served)
         self._overview = {**served.overview(), "endpoints": [f"POST /{one.name}" for one in offered]}
         self._description = written(openapi(served, offered, limits, policy.token is not None))
@@ -53,6 +57,11 @@ class Application:
         routes += [Route(path, page, methods=["GET"]) for path, page in pages.items()]
         self._router = Router(routes, redirect_slashes=False)
         self.asgi: ASGIApp = Guard(self._routed, policy)
+
+    def close(self) -> None:
+        """End the threads, each with what it is at."""
+        self._decoder.shutdown(wait=False, cancel_futures=True)
+        self.batcher.close()
 
     async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self  # for the router to raise what it does not find
@@ -94,7 +103,7 @@ class Application:
         async def answer(request: Request) -> Response:
             media = chosen(request.headers.get("accept", "*/*"), endpoint.offered)
             asked = endpoint.asked(await self._values(request, endpoint))
-            found = await self.batcher.answer(self.served.kinds[asked.kind], asked.pieces)
+            found = await _unless_gone(request, self.batcher.answer(self.served.kinds[asked.kind], asked.pieces))
             return asked.answer(_whole(found), media)
 
         return answer
@@ -107,11 +116,11 @@ class Application:
             ways = " or ".join(f"{WAYS[one]} as {one}" for one in taken)
             raise Refusal(415, f"the body cannot be {shown(media) if media else 'of no media type'}; send {ways}")
         values = endpoint.form.read_query(_query(request))  # which counts beside an image alone
-        body = await self._bodies.read(request)
-        if media == JSON:
-            values = endpoint.form.read(parsed(body))
-        elif endpoint.image:
-            values[endpoint.image] = await self._pixels(body)
+        async with self._bodies.whole(request) as body:
+            if media == JSON:
+                values = endpoint.form.read(parsed(body))
+            elif endpoint.image:
+                values[endpoint.image] = await self._pixels(body)
         endpoint.form.complete(values)
         return values
 
@@ -119,18 +128,41 @@ class Application:
         """(1, C, H, W) x of an encoded image. One at a time, beside the loop: a few bytes can be many pixels."""
         if not body.startswith(MAGIC):
             raise Refusal(400, "the body is no PNG or JPEG; send one, or a JSON object as application/json")
-        space, fit = self.served.facts.space, self.served.facts.fit
-        channels, height, width = space.shape
-        frame = Frame((height, width), channels, fit)  # type: ignore[arg-type]
         try:
-            async with asyncio.timeout(self.limits.seconds), self._decoding:
-                pixels = await asyncio.to_thread(decode, Blob("the image", body), frame)
+            async with asyncio.timeout(self.limits.seconds):
+                pixels = await asyncio.get_running_loop().run_in_executor(self._decoder, self._decoded, body)
         except BadImageError as error:
             raise Refusal(400, f"the image cannot be read: {error.reason}") from None
         except TimeoutError:
             raise busy("too many images are to be read") from None
+        space = self.served.facts.space
         x = torch.from_numpy(np.array(pixels)).float()[None]
         return x if space.measure == "levels" else x / 255
+
+    def _decoded(self, body: bytes) -> np.ndarray:
+        """(C, H, W) bytes of an encoded image, if it is not too much work."""
+        blob, limits, facts = Blob("the image", body), self.limits, self.served.facts
+        height, width = header(blob).size
+        if height * width > limits.pixels:
+            raise BadImageError(blob, f"{width} x {height} pixels are more than {limits.pixels:,}; shrink it first")
+        # within what a scan holds these bytes do not stand, and each scan is a pass over all pixels
+        if body.startswith(JPEG) and body.count(SCAN) > limits.scans:
+            raise BadImageError(blob, f"it has more than {limits.scans} scans; save it anew")
+        channels, *size = facts.space.shape
+        return decode(blob, Frame((size[0], size[1]), channels, facts.fit))  # type: ignore[arg-type]
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, list[Found]]) -> list[Found]:
+    """What is found, unless whoever asks hangs up: their place is for others then."""
+    waiting, leaving = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise Refusal(400, "whoever asked has gone")
+        return waiting.result()
+    finally:
+        for one in (waiting, leaving):
+            one.cancel()
 
 
 def _query(request: Request) -> Mapping[str, str]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import isfinite
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from unveil.serving.limits import Limits
@@ -29,22 +33,35 @@ class Bodies:
         self.limits = limits
         self._held = 0
 
-    async def read(self, request: Request) -> bytes:
-        """The whole body.
+    @asynccontextmanager
+    async def whole(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body, which counts for as long as it is held.
 
         Raises:
             Refusal: 413 for one that is too long, by what it says or by what arrives, 408 for one that arrives too slowly,
-                415 for a compressed one, 503 where too many arrive.
+                415 for a compressed one, 503 where too many are held.
         """
-        encoding = request.headers.get("content-encoding", "identity")
+        self._refuse(request.headers)
+        body = bytearray()
+        try:
+            await self._fill(body, request)
+            yield bytes(body)
+        finally:
+            self._held -= len(body)
+
+    def _refuse(self, headers: Headers) -> None:
+        """See that a body is not refused by what is said of it."""
+        encoding = headers.get("content-encoding", "identity")
         if encoding.strip().lower() != "identity":
             raise Refusal(
                 415, f"a body cannot be encoded as {shown(encoding)}; send it as it is", {"Accept-Encoding": "identity"}
             )
-        length = request.headers.get("content-length", "0")
+        length = headers.get("content-length", "0")
         if length.isascii() and length.isdecimal() and int(length) > self.limits.body:
             raise self._too_long()
-        body = bytearray()
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        """Put into `body` what arrives."""
         try:
             async with asyncio.timeout(self.limits.body_seconds):
                 async for chunk in request.stream():
@@ -61,9 +78,6 @@ class Bodies:
             ) from None
         except ClientDisconnect:
             raise Refusal(400, "the body ended before its end; send all of it") from None
-        finally:
-            self._held -= len(body)
-        return bytes(body)
 
     def _too_long(self) -> Refusal:
         return Refusal(413, f"a body cannot have more than {self.limits.body:,} bytes; ask for fewer examples at a time")
@@ -113,8 +127,8 @@ def parsed(body: bytes) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        # each name is looked at once: a body has room for a million of them
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise Refusal(400, f"the name {shown(twice)} stands twice in an object; give it once")
     return found
 

@@ -218,15 +218,17 @@ def _score(served: Served) -> Endpoint:
         ]
 
         def answer(found: Found, media: str) -> Response:
-            told = {"quantity": served.quantity, "samples": served.samples, "seed": seed}
-            return json_answer({"nats": found["nats"].tolist(), **told})
+            told = {"quantity": served.quantity_of(values.get("label")), "samples": served.samples, "seed": seed}
+            return json_answer({**{name: found[name].tolist() for name in ("nats", "stderr")}, **told})
 
         return Asked("score", pieces, answer)
 
     told: dict[str, Schema] = {name: {"type": "integer"} for name in ("samples", "seed")}
-    result = _object(nats={"type": "array", "items": MAYBE}, quantity={"type": "string"}, **told)
+    each: Schema = {"type": "array", "items": MAYBE}
+    result = _object(nats=each, stderr=each, quantity={"type": "string"}, **told)
     form = _form(served, "x", x=_x(served), seed=Whole(0, SEEDS - 1))
-    summary = f"-log p(x) in nats, from {counted(served.samples, 'draw')} of z"
+    label, draws = (0 if served.facts.needs_label else None), counted(served.samples, "draw")
+    summary = f"{served.quantity_of(label)} in nats, from {draws} of z; an estimate with its error by these"
     return Endpoint("score", summary, form, _image(served), (JSON,), asked, result)
 
 

@@ -183,6 +183,7 @@ class Guard:
             await send(message)
 
         try:
+            _framed(headers)
             origin = self.policy.check(headers)
             if origin is not None:
                 del common["Cross-Origin-Resource-Policy"]
@@ -202,6 +203,19 @@ class Guard:
             await refused(Refusal(500, "this should not have happened; the server's log says more"))(
                 scope, receive, finished
             )
+
+
+def _framed(headers: Headers) -> None:
+    """See that one thing alone says where a body ends: of two, a proxy in front might believe the other one.
+
+    Raises:
+        Refusal: 400, after which nothing that follows is read.
+
+    Source: RFC 9112, section 6.3.
+    """
+    if "transfer-encoding" in headers and "content-length" in headers:
+        why = "a body has a Content-Length or a Transfer-Encoding, and this has both; send one"
+        raise Refusal(400, why, {"Connection": "close"})
 
 
 def _preflight() -> Response:

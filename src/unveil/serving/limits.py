@@ -17,7 +17,9 @@ class Limits:
         examples: most examples in one request.
         numbers: most numbers in what one request gives or gets.
         body: bytes of a body.
-        bodies: bytes of all bodies that are being received.
+        bodies: bytes of all bodies that are held, being received or to be read.
+        pixels: of an image.
+        scans: of a JPEG, each of which goes over all of its pixels.
         header: bytes of what precedes a body.
         queue: requests that wait to be computed.
         connections: open at once; beyond that, those that have waited longest for a request are closed.
@@ -31,6 +33,8 @@ class Limits:
     numbers: int = 2**20
     body: int = 8 * MIB
     bodies: int = 256 * MIB
+    pixels: int = 2**24
+    scans: int = 100
     header: int = 16 * 2**10
     queue: int = 256
     connections: int = 1000

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from unveil.data import Batch, Field, Space
+from unveil.data.facts import short
 from unveil.errors import RunError, SettingError, UnveilError
 from unveil.evaluation import in_evaluation
+from unveil.evaluation.likelihood.contender import WEIGHTED
 from unveil.evaluation.likelihood.drawing import NUMBERS, ROWS
 from unveil.evaluation.likelihood.nats import COUNTED
 from unveil.models import Model
@@ -68,8 +70,8 @@ class Facts:
         space = Space(tuple(said["shape"]), said["measure"], said.get("levels", 256), kinds)
         return cls(
             recipe=str(run.manifest.get("recipe") or "own"),
-            run="" if run.path is None else Path(run.path).resolve().name,
-            data=Path(str(said["name"])).name,
+            run="" if run.path is None else short(str(Path(run.path).resolve())),
+            data=short(str(said["name"])),
             attribution=str(said.get("attribution", "")),
             space=space,
             columns=run.columns,
@@ -102,7 +104,7 @@ class Served:
         cannot: by name, why not the others.
         latent: the shape of z; None where x cannot be encoded.
         gaps: whether x may have gaps.
-        quantity: what nats are, where x can be scored.
+        quantity: what nats are without a label, where x can be scored.
 
     Raises:
         SettingError: there cannot be so many draws, or the model cannot be called.
@@ -128,6 +130,12 @@ class Served:
         if label is None:
             return None
         return nn.functional.one_hot(torch.full((count,), label), self.facts.classes).float()
+
+    def quantity_of(self, label: int | None) -> str:
+        """What nats are, of a model that is told the class or is not: of x given y, or, where it has a p(y), of both."""
+        if label is None or self.quantity != WEIGHTED:
+            return self.quantity
+        return "-log p(x|y)" if self.facts.needs_label else "-log p(x, y)"
 
     def _ask(self, model: Model) -> None:
         """Find out what the model can do, and whether requests for it can be joined."""

@@ -17,7 +17,7 @@ from unveil.errors import SettingError
 from unveil.preflight import threads
 from unveil.run import Run
 from unveil.serving.application import Application
-from unveil.serving.guard import Policy, written
+from unveil.serving.guard import Policy, is_every, written
 from unveil.serving.limits import Limits
 from unveil.serving.protocol import Patient
 from unveil.serving.served import Served
@@ -105,7 +105,7 @@ def serve(
         samples: K, draws of z for each x that is scored.
         joining: whether requests that wait are computed together.
         count: CPU threads; 0 for as many as torch takes.
-        ready: told the address and what is served, once it is.
+        ready: told the address by which this machine reaches it and what is served, once it is.
 
     Returns:
         The name of the signal that ended it.
@@ -124,12 +124,17 @@ def serve(
         bound.listen(BACKLOG)  # whoever is told the address may ask at once
         with Stop() as stop:
             server = _Server(_config(application, limits), stop)
-            ready(f"http://{written(binding.host)}:{port}/", served)
+            ready(f"http://{written(_here(binding.host))}:{port}/", served)
             try:
                 server.run(sockets=[bound])
             finally:
-                application.batcher.close()
+                application.close()
             return stop.by
+
+
+def _here(host: str) -> str:
+    """The address by which this machine itself reaches a server that is bound to `host`."""
+    return host if not is_every(host) else "::1" if ":" in host else "127.0.0.1"
 
 
 def _config(application: Application, limits: Limits) -> uvicorn.Config:

@@ -10,7 +10,8 @@ from torch import Tensor
 from unveil.data import Batch
 from unveil.evaluation import in_evaluation
 from unveil.evaluation.anomaly.measured import KINDS, best
-from unveil.evaluation.likelihood.weigh import weights
+from unveil.evaluation.likelihood.contender import WEIGHTED
+from unveil.evaluation.likelihood.weigh import spread_of, weights
 from unveil.models import Model
 from unveil.randomness import reseed
 from unveil.serving.together import Found, Piece
@@ -82,6 +83,8 @@ class Reconstruct:
 class Score:
     """The nats of x, by the best estimate that the model has: -log p(x) by importance weights, for most.
 
+    With them the standard error by the draws, to first order; NaN where the nats are no such estimate.
+
     Attributes:
         model: what weighs.
         samples: K, draws of z for each x.
@@ -101,7 +104,11 @@ class Score:
         with in_evaluation(self.model):
             found = weights(self.model, batch, self.samples, piece.seed, "serve")
         self.quantity, nats = best(self.model, {name: found[name] for name in KINDS})
-        return {"nats": nats}
+        known = self.quantity == WEIGHTED
+        return {
+            "nats": nats,
+            "stderr": spread_of(found["ess"], self.samples).sqrt() if known else torch.full_like(nats, torch.nan),
+        }
 
 
 def _device(model: Model) -> torch.device:
