@@ -157,7 +157,7 @@ def test_the_floor_is_what_examples_given_others_factors_score():
 def test_what_has_no_disentanglement_is_refused(made, weight, tiny):
     with pytest.raises(DataError, match=r"tiny were made from are not known; take data that bring them, such as 'shapes'"):
         disentanglement(model_of(weight), tiny)
-    with pytest.raises(SettingError, match="1 dimensions and 3 factors"):
+    with pytest.raises(SettingError, match="1 dimension and 3 factors"):
         disentanglement(model_of(weight[:, :1]), made)
     with pytest.raises(DataError, match="no split 'tset'"):
         disentanglement(model_of(weight), made, "tset")

@@ -107,7 +107,7 @@ def test_copies_with_contradicting_labels_are_counted():
     data = images(labels=np.arange(1_000) % 2)
     data.train.values[100] = data.train.values[0]
     data.train.labels[[0, 100]] = torch.tensor([0, 1])
-    assert "1 examples carry labels that differ" in only(examine_data(data), "note", "more than once").evidence
+    assert "1 example with labels that differ" in only(examine_data(data), "note", "more than once").evidence
 
 
 def test_zero_and_minus_zero_are_the_same_number():

@@ -219,7 +219,7 @@ def test_examples_too_few_are_refused():
     with pytest.raises(DataError, match=r"the factor 'b' with 2 values, the commonest of them 81 times"):
         replace(one, factors=rare).check(names)
     one.check(names)
-    with pytest.raises(SettingError, match="1 dimensions and 4 factors"):
+    with pytest.raises(SettingError, match="1 dimension and 4 factors"):
         replace(one, means=one.means[:, :1])
     with pytest.raises(SettingError, match="not finite"):
         replace(one, means=one.means.log())

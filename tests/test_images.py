@@ -273,7 +273,7 @@ def test_archives_are_named_with_what_to_do(folder, tmp_path, capsys):
     notes = unveil.load(folder).notes
     said = "archives, left alone: a.tar.gz, c.tar, d.TAR.zst and 1 more; unpack them to have their images too"
     assert said in notes
-    assert "left alone, since their names are of other kinds: 1 files" in notes
+    assert "left alone, since their names are of other kinds: 1 file" in notes
     for command in (["inspect", str(folder), "--out", str(tmp_path / "i.png")], ["doctor", str(folder)]):
         main(command)
         assert capsys.readouterr().out.count(said) == 1

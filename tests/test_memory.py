@@ -286,7 +286,7 @@ def test_what_cannot_be_audited_is_named(data):
     table = from_arrays(torch.ones(300, 2), name="table", columns=("real", "count"))
     with pytest.raises(SettingError, match="between which there is no distance"):
         memory(Sampler(fresh), table)
-    with pytest.raises(SettingError, match="too few to tell what is near"):
+    with pytest.raises(SettingError, match="cannot tell what is near"):
         memory(Sampler(fresh), data, n=99)
     with pytest.raises(SettingError, match="take 'validation' or 'test'"):  # each would find itself, as copies do
         memory(replaying(data, 1.0), data, split="train")

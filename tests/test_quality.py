@@ -187,7 +187,7 @@ def test_other_images_are_refused(digits, tiny):
 
 
 def test_what_cannot_be_judged_is_named(bars):
-    with pytest.raises(SettingError, match="too few to judge"):
+    with pytest.raises(SettingError, match="cannot judge samples"):
         quality(Sampler(gray), bars, n=99)
     with pytest.raises(SettingError, match="take 'validation' or 'test'"):  # they would be a perfect floor for themselves
         judged(gray, bars, split="train")

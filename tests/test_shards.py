@@ -206,7 +206,7 @@ def test_bad_images_are_named_and_left_out_or_stop_everything(tmp_path):
     assert [path for path, _ in found.bad] == [f"a.tar: {name}" for name in ("003.png", "005.png", "007.png", "009.cls")]
     assert "damaged" in found.bad[0][1] or "truncated" in found.bad[0][1]
     assert (read_values(found) == np.delete(images, [3, 5, 7], 0)).all()
-    assert any(note.startswith("left alone, since their names are of other kinds: 1 files") for note in found.notes)
+    assert any(note.startswith("left alone, since their names are of other kinds: 1 file") for note in found.notes)
     with pytest.raises(DataError, match=r"holds 4 bad files of 41: a\.tar: 003\.png: .*; mend them"):
         unveil.load(tmp_path, bad_files="stop")
 

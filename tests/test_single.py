@@ -17,7 +17,7 @@ OFTEN = np.arange(60.0).reshape(30, 2)
 @pytest.mark.parametrize(
     ("values", "more", "said"),
     [
-        (STAMPS.astype(np.float64), {}, "entry 0, around 1.7e.09 and .* hardly told apart .*; subtract a constant"),
+        (STAMPS.astype(np.float64), {}, "entry 0, around 1,700,000,00. and .* hardly told apart .*; subtract a constant"),
         (torch.from_numpy(STAMPS.astype(np.float64)), {}, "hardly told apart"),
         (STAMPS, {"columns": ["real", "real"]}, "hardly told apart"),
         (STAMPS * 10**9, {"columns": ["real", "real"]}, "hardly told apart"),

@@ -27,7 +27,7 @@ BAD = {
     b"\xef\xbb\xbf": "no names in its first line|is empty",
     "1,2\n3,4\n": "has no header: its first line begins with '1'",
     "a,b\n": "has no rows below its header",
-    "a,b\n1,2\n3\n": "line 3: 1 cells under 2 names",
+    "a,b\n1,2\n3\n": "line 3: 1 cell under 2 names",
     "a,b\n1,2\n3,4,5\n": "line 3: 3 cells under 2 names",
     "a,b\n1,2\n3,x\n4,5\n": "line 3: column 'b' holds 'x' beside numbers as '2'; correct it, .*--columns 'b=categorical'",
     "a,a\n1,2\n": "columns 1 and 2 are both named 'a'; name each differently",

@@ -19,6 +19,7 @@ from torch import Tensor
 from unveil.data import Dataset, Split
 from unveil.doctor.finding import Finding, rows_of
 from unveil.randomness import generator
+from unveil.words import counted
 
 MANY = 0.01
 """Share of a split's rows above which copies move its figures: each copied row counts as one that was learned by heart."""
@@ -65,7 +66,7 @@ def _contradictions(split: Split, hashed: _Hashed) -> str:
     for hash, label in zip(hashed.hashes, split.labels[hashed.places].tolist(), strict=True):
         labels.setdefault(hash, set()).add(label)
     several = sum(len(one) > 1 for one in labels.values())
-    return f"; {several:,} examples carry labels that differ between their copies" if several else ""
+    return f"; {counted(several, 'example')} with labels that differ between their copies" if several else ""
 
 
 def copies_between_splits(data: Dataset) -> Iterator[Finding]:
