@@ -15,6 +15,7 @@ from unveil.evaluation.report import SECTIONS
 from unveil.export.about import described, notice
 from unveil.pages import facts
 from unveil.pages.card import figures_of
+from unveil.pages.facts import _dimensions
 from unveil.store import RunFolder
 
 
@@ -88,6 +89,18 @@ def test_facts_are_json_and_complete(evaluated):
     assert said["curves"][0]["validation"][-1] == run.metrics()[-1]["validation"]["neg_elbo"]
     assert [one["index"] for one in said["dimensions"]] == [unit.index for unit in run.report().sections["latent"].units]
     assert said["seconds"] > 0
+
+
+def test_dimensions_that_carry_something_have_not_collapsed(evaluated):
+    """Of one that was trained and one whose rate is next to nothing."""
+    run, _ = evaluated
+    report = unveil.open(run.path).report()
+    section = report.sections["latent"]
+    first, second = (
+        replace(unit, rate=replace(unit.rate, value=rate)) for unit, rate in zip(section.units, (3.0, 1e-3), strict=True)
+    )
+    report = replace(report, sections={**report.sections, "latent": replace(section, units=(first, second))})
+    assert [one.collapsed for one in _dimensions(report)] == [False, True]
 
 
 def test_the_commands_make_the_run_again(evaluated):

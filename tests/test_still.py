@@ -79,6 +79,7 @@ def test_a_page_is_whole_and_shows_every_figure_and_every_advice(run, page):
     for command in found.commands:
         assert command.line in reader.text
     assert len(reader.all("img")) == 5
+    assert re.search("<dt>(.*?)</dt>", page.read_text())[1] == "-log p(x), K = 20", "the estimate by most draws comes first"
 
 
 def test_a_page_asks_for_nothing_and_runs_nothing(page):
