@@ -168,5 +168,5 @@ def test_what_has_no_disentanglement_is_refused(made, weight, tiny):
     )
     with pytest.raises(DataError, match="2 factors and 4 names"):
         disentanglement(model_of(weight), alone)
-    with pytest.raises(SettingError, match="4 dimensions and 1 factors"):
+    with pytest.raises(SettingError, match="4 dimensions and 1 factor have"):
         disentanglement(model_of(weight), replace(alone, factors=NAMES[1:3]))
