@@ -85,3 +85,10 @@ def test_commands_take_the_name(tmp_path, monkeypatch, capsys):
     (tmp_path / "mnist-2d").mkdir()
     assert main(["sample", "mnist-2d"]) == 2, "a folder of that name goes before"
     assert json.loads((PRETRAINED / "mnist-2d" / "run.json").read_text())["status"] == "finished"
+
+
+def test_the_doctor_looks_at_one_whose_name_is_no_data(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("UNVEIL_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr("unveil.cli.checks._of_run", lambda run, given: [print(f"looked at {run.name}")][:0])
+    assert main(["doctor", "mnist-2d"]) == 0
+    assert "looked at mnist-2d" in capsys.readouterr().out
