@@ -112,7 +112,7 @@ def test_a_signal_saves_what_was_trained_and_resume_goes_on(wish, code, room):
     assert "epoch 1/" in process.stderr.readline()
     process.send_signal(wish)
     assert process.wait(timeout=60) == code
-    assert "--resume" in process.stderr.read()
+    assert f"--out stopped-{code} --resume" in process.stderr.read()
     assert json.loads((room / f"stopped-{code}" / "run.json").read_text())["status"] == "interrupted"
     assert not (room / f"stopped-{code}" / "lock").exists()
     unveil("sample", f"stopped-{code}", "-n", "2", "--out", "s.npy", cwd=room)

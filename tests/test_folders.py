@@ -6,10 +6,11 @@ from math import isfinite
 import pytest
 import torch
 from helpers.runs import SHORT, real_data
+from PIL import Image
 
 import unveil
 from unveil.data import from_arrays
-from unveil.errors import RunError, SettingError
+from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation.likelihood.compare import compare
 from unveil.store import Ledger, RunFolder
 
@@ -180,3 +181,11 @@ def test_what_was_put_down_is_whole_whenever_it_is_cut_off(tmp_path, monkeypatch
     assert len(list(tmp_path.iterdir())) == 2
     ledger.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_folder_is_no_data_though_its_pictures_are_images(tiny, tmp_path):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    assert run.path is not None
+    Image.new("L", (4, 4)).save(run.path / "sample.png")
+    with pytest.raises(DataError, match=r"run is a run folder, which holds a model .*; give what it was trained on"):
+        unveil.load(tmp_path / "run")

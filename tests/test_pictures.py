@@ -149,3 +149,10 @@ def test_curves_of_one_epoch_and_without_a_rate_are_drawn(tmp_path):
     pictures.save(figure, tmp_path / "c.png")
     missing = [{"epoch": n, "step": n, "distortion": None if n == 2 else 5.0 - n, "rate": 1.0} for n in (1, 2, 3)]
     pictures.save(pictures.curves(missing, "t", "n"), tmp_path / "c.png")
+
+
+def test_the_grid_of_a_plane_says_its_quantiles_in_full():
+    levels = [(i + 0.5) / 20 for i in range(20)]
+    (axes,) = pictures.manifold(np.zeros((40, 40, 1), np.uint8), levels, "", "", ("a", "b")).axes
+    for axis in (axes.xaxis, axes.yaxis):
+        assert [label.get_text() for label in axis.get_ticklabels()][:3] == ["2.5%", "17.5%", "32.5%"]

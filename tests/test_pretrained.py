@@ -85,3 +85,20 @@ def test_commands_take_the_name(tmp_path, monkeypatch, capsys):
     (tmp_path / "mnist-2d").mkdir()
     assert main(["sample", "mnist-2d"]) == 2, "a folder of that name goes before"
     assert json.loads((PRETRAINED / "mnist-2d" / "run.json").read_text())["status"] == "finished"
+
+
+def test_the_doctor_looks_at_one_whose_name_is_no_data(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("UNVEIL_DATA", str(tmp_path / "none"))
+    monkeypatch.setattr("unveil.cli.checks._of_run", lambda run, given: [print(f"looked at {run.name}")][:0])
+    assert main(["doctor", "mnist-2d"]) == 0
+    assert "looked at mnist-2d" in capsys.readouterr().out
+
+
+def test_samples_do_not_join_other_images_in_a_folder(tmp_path, capsys):
+    def draw(n):
+        return main(["sample", "mnist-2d", "-n", str(n), "--out", str(tmp_path / "x")])
+
+    assert draw(3) == draw(4) == 0  # 0.png to 3.png, anew
+    assert draw(2) == 2
+    assert "holds 2.png, which would stand among these samples" in capsys.readouterr().err
+    assert len(list((tmp_path / "x").iterdir())) == 4

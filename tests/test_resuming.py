@@ -11,8 +11,9 @@ import torch
 from helpers.runs import SHORT, SMALL
 
 import unveil
+from unveil.cli import main
 from unveil.data import Split
-from unveil.errors import RunError
+from unveil.errors import RunError, SettingError
 from unveil.recipes import recipe
 from unveil.refit import refit_prior
 from unveil.store import RunFolder
@@ -71,6 +72,20 @@ def test_resuming_without_a_checkpoint_begins_anew_and_with_other_settings_is_re
     assert contents(tmp_path / "run") == contents(whole)
     with pytest.raises(RunError, match=r"begun with another configuration \([a-z ]+ [0-9.]+, not [0-9.]+\); resume"):
         unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", resume=True, seed=1)
+
+
+def test_resuming_names_the_folder_or_is_refused_where_a_new_one_would_begin_anew(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    unveil.train(tiny, "vae", epochs=1)
+    with pytest.raises(SettingError, match=r"resume goes on in a run folder, and none is named; add out='runs/NAME'"):
+        unveil.train(tiny, "vae", epochs=1, resume=True)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["vae"]
+
+
+def test_a_folder_that_is_there_is_refused_before_data_are_read(tmp_path, capsys):
+    # no such data either: it is the folder that is named, which costs no reading
+    assert main(["train", str(tmp_path / "none.npy"), "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path} exists" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tiny, whole, tmp_path, caplog):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unveil.data import Dataset, load
 from unveil.data.facts import facts_of
-from unveil.errors import DivergedError, SettingError, unknown
+from unveil.errors import DivergedError, SettingError, option, unknown
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.opening import KNOWN
@@ -125,6 +125,7 @@ def train(
     """
     team = join(settings.get("timeout", (training or Training()).timeout))
     with team.failing_together():
+        require_place(out, resume, team)
         data = load(data)
         choice = _choose(data, recipe, model, objective, latent)
         name, data = choice.name, choice.data
@@ -148,6 +149,21 @@ def train(
             else:
                 manifest = _follow(folder, whole, work, cut)
     return Run(model, objective, manifest, folder.path, data)
+
+
+def require_place(out: str | Path | None, resume: bool, team: Team) -> None:
+    """Refuse, before data are read, to go on in no folder in particular, or to begin in one that is there.
+
+    Raises:
+        SettingError: to resume, and no folder is named: a new one would be made, and the training begin anew.
+        RunError: the folder exists.
+    """
+    if resume and out is None:
+        raise SettingError(
+            f"{option('resume')} goes on in a run folder, and none is named; add {option('out', 'runs/NAME')}"
+        )
+    if out is not None and not resume and team.rank == 0:
+        RunFolder(Path(out)).require_new()
 
 
 def _common(manifest: Mapping[str, Any]) -> dict[str, str]:

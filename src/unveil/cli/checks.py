@@ -30,10 +30,12 @@ def doctor(arguments: list[str]) -> int:
     given = parse(options.Doctor, "doctor", arguments)
     start()
     import unveil
+    from unveil.data.load import NAMED, is_run
     from unveil.doctor import examine_data
+    from unveil.opening import is_shipped
 
-    # any other folder is one of images
-    if (Path(given.what) / "run.json").is_file():
+    # any other folder is one of images; where data and a model that comes along share a name, it is the data's
+    if is_run(Path(given.what)) or (given.what not in NAMED and is_shipped(given.what)):
         found = _of_run(unveil.open(given.what), given)
     else:
         data = unveil.load(given.what, data_dir=given.data_dir, measure=given.measure)

@@ -40,10 +40,12 @@ def train(arguments: list[str]) -> int:
     if given.latent is not None:
         chosen = chosen.given(latent=given.latent)
     start()
+    from unveil.launch import require_place
     from unveil.training.ranks import join
 
     team = join(given.training.timeout)
     with team.failing_together():
+        require_place(given.out, given.resume, team)
         data = load(given.data, given.reading)
     introduce(data)
     if team.rank == 0:
@@ -99,13 +101,14 @@ def _train(data: Dataset, chosen: object, out: Path | None, resume: bool = False
 
     assert isinstance(chosen, Recipe)
     work = partial(train, data, recipe=chosen, out=out, resume=resume)
-    return _watched(data, work, "what was trained so far is saved. Go on with --resume")
+    return _watched(data, work, "what was trained so far is saved. Go on with --out {} --resume")
 
 
 def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run, int]:
     """Do work that trains, with a bar, and draw its pictures; the exit code says whether somebody stopped it.
 
-    Whoever stops it has seconds, after which the machine may be gone: then no pictures are drawn.
+    Whoever stops it has seconds, after which the machine may be gone: then no pictures are drawn. `stopped` says so then,
+    with the run folder in the place of {}.
     """
     from unveil.cli.progress import TrainingBar, say
     from unveil.training.ranks import joined
@@ -118,7 +121,7 @@ def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run
     outcome, team = run.manifest["outcome"], joined()
     if not outcome["finished"]:
         if team.speaks():
-            say(f"stopped after {counted(outcome['steps'], 'step')}; {stopped}")
+            say(f"stopped after {counted(outcome['steps'], 'step')}; {stopped.format(run.path)}")
         team.spoke()
         return run, CODES[outcome["stopped_by"] or "SIGINT"]
     if team.rank > 0:

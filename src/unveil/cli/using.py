@@ -86,8 +86,13 @@ def _draw(images: Tensor, out: Path, ink: bool) -> None:
         album.samples(images, out, ink=ink)
         return
     digits = len(str(len(images) - 1))
-    for number, image in enumerate(images.numpy()):
-        save_image(image, out / f"{number:0{digits}}.png")
+    names = [f"{number:0{digits}}.png" for number in range(len(images))]
+    if others := sorted({path.name for path in out.glob("*.png")}.difference(names)):
+        raise SettingError(
+            f"{out} holds {others[0]}, which would stand among these samples as one of them; name another --out"
+        )
+    for name, image in zip(names, images.numpy(), strict=True):
+        save_image(image, out / name)
 
 
 def encode(arguments: list[str]) -> int:

@@ -173,7 +173,14 @@ def load_like(
     return load(source, data_dir=data_dir, measure=facts["measure"], **options)
 
 
+def is_run(path: Path) -> bool:
+    """Whether it is a run folder: it holds no data, though its pictures look like some."""
+    return (path / "run.json").is_file()
+
+
 def _folder(path: Path, measure: Measure | None, options: dict[str, Any]) -> Dataset:
+    if is_run(path):
+        raise DataError(f"{path} is a run folder, which holds a model and no data; give what it was trained on")
     how, pick = _wishes(options)
     if holds_hugging(path):
         return from_hugging(path, measure, how, pick)

@@ -282,8 +282,8 @@ def bad_files(data: Dataset) -> Iterator[Finding]:
         yield Finding(
             "doubtful",
             f"what cannot be read is left out: {counted(len(data.bad), 'file')} of the data",
-            f"{some(path for path, _ in data.bad)}, beside n = {len(data.whole()):,} examples that are read",
-            "mend or remove what is damaged; `unveil inspect` says of each what is wrong with it",
+            f"n = {len(data.whole()):,} examples are read beside them",
+            "mend or remove what is damaged; `unveil inspect` names each and says what is wrong with it",
         )
 
 

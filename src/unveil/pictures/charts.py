@@ -115,7 +115,7 @@ def manifold(pixels: np.ndarray, levels: Sequence[float], title: str, note: str,
         step = extent / len(levels)
         marks = [(i + 0.5) * step for i in place]
         axis.set_ticks(
-            marks if axis is axes.xaxis else [extent - mark for mark in marks], [f"{levels[i]:.0%}" for i in place]
+            marks if axis is axes.xaxis else [extent - mark for mark in marks], [f"{100 * levels[i]:.3g}%" for i in place]
         )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,26 @@ class RunFolder:
         self.pictures = path / "pictures"
         self._checkpoints = path / "checkpoints"
 
+    def require_new(self) -> None:
+        """Nothing is there yet.
+
+        Raises:
+            RunError: it exists.
+        """
+        with suppress(OSError):  # whoever makes the folder is told of what cannot be looked at
+            if self.path.exists():
+                raise RunError(f"{self.path} exists; go on with it by --resume, or name another --out")
+
     def create(self, resume: bool) -> None:
         """Make the folder; an existing one is taken only to resume.
 
         Raises:
             RunError: it exists, or cannot be made.
         """
+        if not resume:
+            self.require_new()
         try:
             self.path.mkdir(parents=True, exist_ok=resume)
-        except FileExistsError:
-            raise RunError(f"{self.path} exists; go on with it by --resume, or name another --out") from None
         except OSError as error:
             raise RunError(f"{self.path} cannot be made: {error.strerror}; name another --out") from None
 
