@@ -45,7 +45,16 @@ export function colour(label) {
   return `hsl(${(label * 137.5) % 360} 55% ${theme() === "dark" ? 68 : 42}%)`;
 }
 
-/** What the style sheet says of a variable. */
+const known = new Map(), probe = document.createElement("span");
+
+/** A colour of the style sheet, by the name of its variable, as rgb(). */
 export function value(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const key = `${theme()} ${name}`;
+  if (!known.has(key)) {
+    document.body.append(probe); // what light or dark comes to, only an element knows
+    probe.style.color = `var(${name})`;
+    known.set(key, getComputedStyle(probe).color);
+    probe.remove();
+  }
+  return known.get(key);
 }
