@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from helpers.scripts import call
 
 from unveil.explorer.dense import dense
 from unveil.explorer.modules import joined
@@ -64,9 +65,7 @@ def test_dense_text_comes_back_from_a_parser_of_html(browser, content):
     assert "\x00" not in text
     page = browser.new_page()
     page.set_content(f"<meta charset=utf-8><script type='text/plain' id=t>{text}</script>")
-    code = (PAGE / "js" / "engine.js").read_text()
-    undense = code[code.index("function undense") : code.index("async function unpacked")]
-    assert bytes(page.evaluate(f"() => {{ {undense}; return [...undense(t.textContent, {len(content)})]; }}")) == content
+    assert bytes(call(page, "dense", f"[...exported.undense(t.textContent, {len(content)})]")) == content
     page.close()
 
 
