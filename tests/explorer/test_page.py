@@ -161,6 +161,33 @@ def test_a_switch_changes_the_theme(look, small_page):
     assert page.inner_text("#theme") == "Light"
 
 
+def test_paper_is_light(look, small_page):
+    page = look(small_page, color_scheme="dark")
+    ground, dots = (
+        "getComputedStyle(document.documentElement).backgroundColor",
+        "document.querySelector('.layer').toDataURL()",
+    )
+    dark, seen = page.evaluate(ground), page.evaluate(dots)
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(ground) != dark
+    assert page.evaluate(dots) != seen
+    assert page.locator(".tabs").is_hidden()
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen", color_scheme="dark")
+    assert page.evaluate(dots) == seen
+
+
+def test_fingers_find_room(look, wide_page):
+    page = look(wide_page, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, reduced_motion="reduce")
+    heights = """[...document.querySelectorAll("button, select, input[type=number], input[type=range], summary, .check")]
+        .filter((one) => one.offsetParent).map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect().height])"""
+    for view in VIEWS:
+        page.evaluate(f"location.hash = '{view}'")
+        page.wait_for_selector(f"#panel-{view}", state="visible")
+        assert [one for one in page.evaluate(heights) if one[1] < 44] == []
+
+
 def test_modules_that_cannot_be_joined_are_refused(tmp_path):
     (tmp_path / "a.js").write_text('import { b } from "./b.js";\nexport const a = b;\n')
     (tmp_path / "b.js").write_text("export const b = 1;\n")

@@ -187,6 +187,18 @@ def test_draws_are_counted_where_they_lie(blank):
     assert (share.sum(1) * places).sum() == pytest.approx(-2, abs=4 / 20_000**0.5)
 
 
+def test_one_chosen_z_bounds_and_has_no_error(blank):
+    script = """(() => {
+        const app = { model: { can: () => true }, classes: 0, know: { facts: { sheets: [] } } };
+        const one = new exported.Evidence(app, () => {});
+        one.say(module_estimate.estimated([-71.8]), { measure: "unit" });
+        return one.element.textContent;
+    })()"""
+    text = call(blank, "evidence", script)
+    assert "log p(x) ≥ −71.8 nats" in text
+    assert "NaN" not in text
+
+
 def test_an_ellipse_holds_the_share_that_it_states(blank):
     """Of 20,000 draws the share within is binomial: 5 standard errors, one false alarm in a million."""
     source = torch.Generator().manual_seed(0)

@@ -69,7 +69,7 @@ class ManifoldView {
     };
     sight.lens.listeners.push(again);
     sight.heard((what) => what !== "at" && again());
-    onTheme(() => this.soon());
+    onTheme(() => this.open && this.paint());
     new ResizeObserver(() => this.soon()).observe(this.square);
   }
 
@@ -80,6 +80,7 @@ class ManifoldView {
     const next = { x, y, half, frame, count, images: [], sheet: h("canvas", { width: count * width, height: count * height }) };
     const context = next.sheet.getContext("2d"), fresh = !this.drawn || this.drawn.frame !== frame;
     if (fresh) this.drawn = next;
+    if (fresh) this.where.textContent = "Decoding…";
     for (let from = 0; from < count; from += rows) {
       const n = count * Math.min(rows, count - from), z = new Float32Array(n * size);
       const places = Array.from({ length: n }, (_, at) => [at % count, from + Math.floor(at / count)]);

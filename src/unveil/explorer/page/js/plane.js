@@ -39,7 +39,7 @@ class PlaneView {
     const { app } = this, why = app.latent.moves ? "" : this.still();
     return h("div", { class: "faces" }, [
       h("figure", { class: app.image ? "made" : "made wide" }, [this.made.element, h("figcaption", {}, [h("span", {}, app.image ? "Decoded here" : ""), this.where])]),
-      h("figure", { class: app.image ? "near" : "near wide" }, [this.near && this.near.element, this.nearText]),
+      h("figure", { class: app.image ? "near" : "near wide", hidden: !this.near && !app.labels().length }, [this.near && this.near.element, this.nearText]),
       why ? h("p", { class: "quiet wide" }, why) : null,
     ]);
   }
@@ -124,7 +124,7 @@ class PlaneView {
       if (what === "frame") this.paint();
       this.decode();
     });
-    onTheme(() => this.soon());
+    onTheme(() => this.open && this.paint()); // at once: a printer does not wait for a frame
     new ResizeObserver(() => this.soon()).observe(this.square);
   }
 

@@ -9,9 +9,11 @@ const CATEGORIES = {
 
 const listeners = [];
 
-/** 'light' or 'dark'. */
+let printing = false;
+
+/** 'light' or 'dark'; on paper it is light. */
 export function theme() {
-  return document.documentElement.dataset.theme || (DARK.matches ? "dark" : "light");
+  return printing ? "light" : document.documentElement.dataset.theme || (DARK.matches ? "dark" : "light");
 }
 
 /** Calls `act` after each change. */
@@ -33,6 +35,12 @@ export function switching(button) {
     told();
   });
   DARK.addEventListener("change", told);
+  for (const [name, now] of [["beforeprint", true], ["afterprint", false]]) {
+    window.addEventListener(name, () => {
+      printing = now;
+      told();
+    });
+  }
   onTheme(say);
   say();
 }
@@ -53,6 +61,7 @@ export function value(name) {
   if (!known.has(key)) {
     document.body.append(probe); // what light or dark comes to, only an element knows
     probe.style.color = `var(${name})`;
+    probe.style.colorScheme = theme();
     known.set(key, getComputedStyle(probe).color);
     probe.remove();
   }
