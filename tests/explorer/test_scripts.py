@@ -199,6 +199,15 @@ def test_one_chosen_z_bounds_and_has_no_error(blank):
     assert "NaN" not in text
 
 
+def test_a_map_looks_from_far_enough_to_see_a_point(blank):
+    script = """(() => {
+        const app = { latent: { landscape: { box: [-1, -1, 1, 1] } }, points: null };
+        const one = new exported.Little(document.createElement("canvas"), app, () => {});
+        return [[0.5, 0.5], [0, -3], null].map((point) => (one.reach(point), one.lens.half));
+    })()"""
+    assert call(blank, "little", script) == pytest.approx([1, 3.3, 1])
+
+
 def test_an_ellipse_holds_the_share_that_it_states(blank):
     """Of 20,000 draws the share within is binomial: 5 standard errors, one false alarm in a million."""
     source = torch.Generator().manual_seed(0)
