@@ -178,7 +178,7 @@ def test_the_manifold_is_drawn_anew_as_one_zooms(look, small_page):
 
 def test_the_manifold_comes_a_few_rows_at_a_time(look, small_page):
     page = look(small_page, "manifold")
-    count = int(page.get_by_label("Images").input_value())
+    count = int(page.locator("#panel-manifold select").first.input_value())
     decoded = "unveilTiming.calls.filter((call) => call.name === 'decode').map((call) => call.n)"
     until(page, f"{decoded}.reduce((sum, n) => sum + n, 0) >= {count**2}")
     assert max(page.evaluate(decoded)) <= 60
