@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import Batch, Split
-from unveil.distributions import Surface, TypedColumns, surface_of
+from unveil.distributions import Surface, TypedColumns, Way, surface_of, ways_of
 from unveil.errors import SettingError
 from unveil.evaluation import encoded, in_evaluation
 from unveil.evaluation.likelihood.drawing import blocks, chunks
@@ -74,6 +74,34 @@ def decode(model: Model, z: Tensor, context: Tensor | None = None) -> Tensor:
 def reconstruct(model: Model, split: Split) -> Tensor:
     """(N, *event) E[x|z] at the posterior mean of every example."""
     return decode(model, encode(model, split).mean, split.context)
+
+
+@torch.no_grad()
+def interpolate(model: Model, a: Tensor, b: Tensor, steps: int, context: Tensor | None = None) -> Tensor:
+    """(steps, *latent) z on the way from `a` to `b` (*latent) that the prior asks for, both ends among them.
+
+    That is the great circle where the prior has its mass on a sphere or a shell, as a standard normal of more than two
+    dimensions has, the geodesic of a hyperbolic space, and the straight line otherwise.
+
+    Args:
+        model: whose prior it is.
+        a: one z, such as a row of `encode(model, split).mean`.
+        b: another.
+        steps: points, at least 2.
+        context: (C,) what a conditional prior is given.
+
+    Raises:
+        SettingError: fewer points, or there is nothing between two z, as between codes.
+    """
+    if steps < 2:
+        raise SettingError(f"{steps} points make no way from one z to another; ask for at least 2")
+    device = next(model.parameters()).device
+    with in_evaluation(model):
+        ways = ways_of(model.prior(None, None if context is None else context.to(device).expand(1, -1)))
+    if not ways:
+        raise SettingError("z of this model are codes, and there is nothing between two codes; decode each by itself")
+    start, end = a.flatten().float(), b.flatten().float()
+    return ways[0].between(start, end, torch.linspace(0, 1, steps).unsqueeze(1)).unflatten(1, a.shape)
 
 
 @dataclass(frozen=True)
@@ -157,6 +185,7 @@ class Plane:
         explained: share of the posterior means' variance in each direction.
         prior: (M, 2) sorted coordinates of draws from the prior, each column by itself: its quantiles.
         surface: the curved space that z lies in, if it does.
+        ways: between two of its z, the one that the prior asks for first; none where there is nothing between two of them.
     """
 
     origin: Tensor
@@ -165,6 +194,7 @@ class Plane:
     explained: tuple[float, float]
     prior: Tensor
     surface: Surface | None = None
+    ways: tuple[Way, ...] = ()
 
     def coordinates(self, z: Tensor) -> Tensor:
         """(N, 2) where z (N, D) falls on the plane."""
@@ -207,7 +237,7 @@ def plane(model: Model, means: Tensor, context: Tensor | None = None, draws: int
         prior = distribution.sample(torch.Size([draws])).reshape(draws, -1).cpu()
     quantiles = ((prior - origin) @ axes.T).sort(0).values
     shares = (float(explained[0]), float(explained[1]))
-    return Plane(origin, axes, size > 2, shares, quantiles, surface_of(distribution))
+    return Plane(origin, axes, size > 2, shares, quantiles, surface_of(distribution), ways_of(distribution))
 
 
 def pick(split: Split, n: int, seed: int = 0) -> Split:

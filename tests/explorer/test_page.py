@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from helpers.scripts import call
 
 from unveil.explorer.dense import dense
 from unveil.explorer.modules import joined
@@ -64,9 +65,7 @@ def test_dense_text_comes_back_from_a_parser_of_html(browser, content):
     assert "\x00" not in text
     page = browser.new_page()
     page.set_content(f"<meta charset=utf-8><script type='text/plain' id=t>{text}</script>")
-    code = (PAGE / "js" / "engine.js").read_text()
-    undense = code[code.index("function undense") : code.index("async function unpacked")]
-    assert bytes(page.evaluate(f"() => {{ {undense}; return [...undense(t.textContent, {len(content)})]; }}")) == content
+    assert bytes(call(page, "dense", f"[...exported.undense(t.textContent, {len(content)})]")) == content
     page.close()
 
 
@@ -160,6 +159,33 @@ def test_a_switch_changes_the_theme(look, small_page):
     page.click("#theme")
     assert page.evaluate(ground) != light
     assert page.inner_text("#theme") == "Light"
+
+
+def test_paper_is_light(look, small_page):
+    page = look(small_page, color_scheme="dark")
+    ground, dots = (
+        "getComputedStyle(document.documentElement).backgroundColor",
+        "document.querySelector('.layer').toDataURL()",
+    )
+    dark, seen = page.evaluate(ground), page.evaluate(dots)
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(ground) != dark
+    assert page.evaluate(dots) != seen
+    assert page.locator(".tabs").is_hidden()
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen", color_scheme="dark")
+    assert page.evaluate(dots) == seen
+
+
+def test_fingers_find_room(look, wide_page):
+    page = look(wide_page, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, reduced_motion="reduce")
+    heights = """[...document.querySelectorAll("button, select, input[type=number], input[type=range], summary, .check")]
+        .filter((one) => one.offsetParent).map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect().height])"""
+    for view in VIEWS:
+        page.evaluate(f"location.hash = '{view}'")
+        page.wait_for_selector(f"#panel-{view}", state="visible")
+        assert [one for one in page.evaluate(heights) if one[1] < 44] == []
 
 
 def test_modules_that_cannot_be_joined_are_refused(tmp_path):

@@ -174,3 +174,11 @@ def test_the_manifold_is_drawn_anew_as_one_zooms(look, small_page):
     page.keyboard.press("0")
     page.wait_for_timeout(400)
     assert page.evaluate(image) == before
+
+
+def test_the_manifold_comes_a_few_rows_at_a_time(look, small_page):
+    page = look(small_page, "manifold")
+    count = int(page.locator("#panel-manifold select").first.input_value())
+    decoded = "unveilTiming.calls.filter((call) => call.name === 'decode').map((call) => call.n)"
+    until(page, f"{decoded}.reduce((sum, n) => sum + n, 0) >= {count**2}")
+    assert max(page.evaluate(decoded)) <= 60

@@ -1,12 +1,16 @@
 """What the views compute, each module by itself in the browser: pictures as files, ink, ways, estimates."""
 
 import io
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from helpers.scripts import THREE, call
 from PIL import Image
+
+from unveil.distributions.hyperbolic import Geodesic
+from unveil.distributions.ways import Spherical, Straight
 
 
 @pytest.fixture(scope="module")
@@ -126,20 +130,16 @@ def test_nothing_drawn_is_nothing(blank):
     assert set(call(blank, "ink", "exported.drawn([], 28, 28, true)")["values"]) == {0}
 
 
-def test_a_spherical_way_keeps_to_the_sphere(blank):
-    a, b = torch.randn(2, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    given = {"a": a.tolist(), "b": b.tolist()}
-    way = torch.tensor(call(blank, "between", "exported.route([given.a, given.b], 8, exported.spherical)", given)).double()
-    assert way.shape == (9, 16)
-    assert torch.allclose(way[0], a)
-    assert torch.allclose(way[-1], b)
-    lengths = way.norm(dim=1)
-    assert torch.allclose(lengths, torch.lerp(a.norm(), b.norm(), torch.linspace(0, 1, 9, dtype=torch.float64)))
-    angles = torch.nn.functional.cosine_similarity(way[1:], way[:-1], dim=1).acos()
-    assert angles.std() < 1e-6  # equal steps
-    straight = torch.tensor(call(blank, "between", "exported.route([given.a, given.b], 8, exported.straight)", given))
-    assert torch.allclose(straight.double()[4], (a + b) / 2)
-    assert straight[4].norm() < 0.9 * lengths[4]
+@pytest.mark.parametrize("way", [Straight(), Spherical(), Geodesic(0.3), Geodesic(1.0), Geodesic(4.0)], ids=str)
+def test_ways_are_those_of_the_library(blank, way):
+    """From a point of every ball to another, to itself, and from the middle, where there is no circle."""
+    source = torch.Generator().manual_seed(0)
+    a, b = 0.28 * torch.randn(2, 3, generator=source, dtype=torch.float64).clamp(-1, 1)
+    shares = torch.linspace(0, 1, 9, dtype=torch.float64).unsqueeze(1)
+    for first, last in ((a, b), (a, a), (0 * a, b), (a, -a)):
+        given = {"a": first.tolist(), "b": last.tolist(), "way": {"name": way.name, **asdict(way)}}
+        found = call(blank, "between", "exported.route([given.a, given.b], 8, exported.wayOf(given.way))", given)
+        assert torch.allclose(torch.tensor(found, dtype=torch.float64), way.between(first, last, shares), atol=1e-12)
 
 
 def test_a_closed_way_comes_back_without_repeating_its_start(blank):
@@ -158,6 +158,54 @@ def test_the_estimate_is_that_of_the_report(blank):
     assert found["error"] == pytest.approx(float(spread_of(expected["ess"], 100).sqrt()), rel=1e-9)
     none = call(blank, "estimate", "exported.estimated([-Infinity, -Infinity])")
     assert none["effective"] == 0
+
+
+def test_contours_hold_the_share_that_they_state(blank):
+    """Of a standard normal on a grid: circles of radius sqrt(-2 log(1 - share)), to a tenth of a step."""
+    grid = np.linspace(-4, 4, 96)
+    values = np.exp(-0.5 * (grid[:, None] ** 2 + grid**2))
+    field = {"values": values.ravel().tolist(), "side": 96, "low": [-4, -4], "step": 8 / 95}
+    found = call(blank, "ground", "exported.contours(given)", field)
+    assert [one["share"] for one in found] == [0.25, 0.5, 0.75, 0.95]
+    for one in found:
+        radius = np.hypot(*np.array(one["lines"]).reshape(-1, 2).T)
+        assert np.abs(radius - np.sqrt(-2 * np.log(1 - one["share"]))).max() < 0.1 * 8 / 95 + 0.01
+
+
+def test_draws_are_counted_where_they_lie(blank):
+    """The mean of 20,000 draws, within 4 standard errors, and their spread widened by the smoothing."""
+    draws = np.random.default_rng(0).normal([1.0, -2.0], [0.5, 1.0], (20_000, 2))
+    field = call(blank, "ground", "exported.counted(given)", draws.ravel().tolist())
+    values, side, step = (
+        np.array(list(field["values"].values()) if isinstance(field["values"], dict) else field["values"]),
+        field["side"],
+        field["step"],
+    )
+    places = field["low"][0] + step * np.arange(side)
+    share = values.reshape(side, side) / values.sum()
+    assert (share.sum(0) * places).sum() == pytest.approx(1, abs=4 * 0.5 / 20_000**0.5)
+    assert (share.sum(1) * places).sum() == pytest.approx(-2, abs=4 / 20_000**0.5)
+
+
+def test_one_chosen_z_bounds_and_has_no_error(blank):
+    script = """(() => {
+        const app = { model: { can: () => true }, classes: 0, know: { facts: { sheets: [] } } };
+        const one = new exported.Evidence(app, () => {});
+        one.say(module_estimate.estimated([-71.8]), { measure: "unit" });
+        return one.element.textContent;
+    })()"""
+    text = call(blank, "evidence", script)
+    assert "log p(x) ≥ −71.8 nats" in text
+    assert "NaN" not in text
+
+
+def test_a_map_looks_from_far_enough_to_see_a_point(blank):
+    script = """(() => {
+        const app = { latent: { landscape: { box: [-1, -1, 1, 1] } }, points: null };
+        const one = new exported.Little(document.createElement("canvas"), app, () => {});
+        return [[0.5, 0.5], [0, -3], null].map((point) => (one.reach(point), one.lens.half));
+    })()"""
+    assert call(blank, "little", script) == pytest.approx([1, 3.3, 1])
 
 
 def test_an_ellipse_holds_the_share_that_it_states(blank):

@@ -18,6 +18,7 @@ from unveil.distributions.mixture import Mixture, drawn_from
 from unveil.distributions.surface import Surface, surface_of
 from unveil.distributions.tabulated import Tabulated, table
 from unveil.distributions.von_mises_fisher import SphericalUniform, SphericalVonMisesFisher
+from unveil.distributions.ways import Way, ways_of
 
 __all__ = [
     "Alphabet",
@@ -49,7 +50,9 @@ __all__ = [
     "Tabulated",
     "TiltedUniform",
     "TypedColumns",
+    "Way",
     "drawn_from",
     "surface_of",
     "table",
+    "ways_of",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log, pi, sqrt, tanh
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from torch.distributions import Distribution, constraints
 
 from unveil.distributions.precision import wide
 from unveil.distributions.surface import Surface
+
+if TYPE_CHECKING:
+    from unveil.distributions.ways import Way
 
 EDGE = 14.0
 """Largest distance from the origin, in units of 1 / sqrt(c): further out float32 cannot tell points from the rim."""
@@ -53,6 +56,22 @@ def add(x: Tensor, y: Tensor, curvature: float) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Geodesic:
+    """The shortest way between two points of a ball: an arc that meets the rim at right angles, walked at an even pace.
+
+    Attributes:
+        curvature: c, positive: the ball's curvature is -c.
+    """
+
+    curvature: float
+    name: ClassVar[str] = "geodesic"
+
+    def between(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        tangent = to_tangent(add(-wide(a), wide(b), self.curvature), self.curvature)
+        return add(wide(a), from_tangent(t * tangent, self.curvature), self.curvature).to(a.dtype)
+
+
+@dataclass(frozen=True)
 class Ball(Surface):
     """The Poincaré ball of a curvature -c.
 
@@ -61,6 +80,16 @@ class Ball(Surface):
     """
 
     curvature: float
+
+    @property
+    def radius(self) -> float:
+        """How long z may be, which is less than 1 / sqrt(c) by what float32 can tell."""
+        return tanh(EDGE / 2) / sqrt(self.curvature)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The geodesic."""
+        return (Geodesic(self.curvature),)
 
     def check(self, value: Tensor) -> Tensor:
         return self.curvature * value.square().sum(-1) < 1

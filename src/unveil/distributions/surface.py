@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
+
+if TYPE_CHECKING:
+    from unveil.distributions.ways import Way
 
 
 class Surface(constraints.Constraint):
     """The support of a distribution over no flat space. Densities over unequal ones cannot be compared."""
 
     event_dim = 1
+
+    @property
+    def radius(self) -> float:
+        """All z shorter than this are points of it; 0 where most z around one of its points are none."""
+        return 0.0
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """Ways between two of its points that stay on it, the shortest first; none where there is nothing between."""
+        return ()
 
     def project(self, z: Tensor) -> Tensor:
         """(*lead, D) the point of the surface that z (*lead, D) of the flat space around it stands for."""

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from unveil.distributions.precision import wide
 from unveil.distributions.surface import Surface
+from unveil.distributions.ways import Spherical, Way
 
 REACH = 9.0
 """How many standard deviations of an angle are integrated: what is beyond weighs exp(-40)."""
@@ -29,6 +30,11 @@ REACH = 9.0
 @dataclass(frozen=True)
 class Sphere(Surface):
     """All z of length 1."""
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The great circle."""
+        return (Spherical(),)
 
     def check(self, value: Tensor) -> Tensor:
         return (value.norm(dim=-1) - 1).abs() < 1e-3

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unveil.album import axis_names
 from unveil.data import Dataset, Space, Split
+from unveil.distributions import ways_of
 from unveil.explorer.landscape import landscape
 from unveil.generation import Plane, encode, pick, plane
 from unveil.pages import facts
@@ -24,6 +25,8 @@ from unveil.store.files import plain
 
 POINTS = 2_000
 """Examples of the test split that the page has as points."""
+DRAWS = 20_000
+"""Of the prior, by which the plane is laid."""
 PICTURES = 400
 """Of them, the first ones, as pictures."""
 COLLAPSED = 0.01
@@ -69,21 +72,25 @@ def _shown(data: Dataset) -> Split:
 def _latent(run: Run, shown: Split | None) -> dict[str, Any]:
     model, classes = run.model, run.manifest["data"].get("classes", 0)
     context = torch.eye(classes)[0] if classes else None
-    event = tuple(model.prior(None, context if context is None else context[None]).event_shape)
+    with torch.no_grad():
+        given = None if context is None else context.expand(POINTS, -1)
+        prior = model.prior(None, given)
     if shown is None:  # the prior's own draws say where to look
         with torch.no_grad():
-            given = None if context is None else context.expand(POINTS, -1)
-            prior = model.prior(None, given)
             z = prior.sample(torch.Size([] if prior.batch_shape else [POINTS])).flatten(1).float().cpu()
         mean, scale, labels = z, torch.zeros_like(z), None
     else:
         encoded = encode(model, shown)
         mean, scale, labels = encoded.mean.flatten(1).float(), encoded.scale.flatten(1).float(), encoded.label
-    seen = plane(model, mean, context)
+    # codes are drawn one after the other, and of them all that is asked is how far they reach
+    seen = plane(model, mean, context, DRAWS if ways_of(prior) else POINTS)
     return {
-        "shape": list(event),
+        "shape": list(prior.event_shape),
         "size": mean.shape[1],
-        "moves": len(event) == 1 and seen.surface is None,
+        "flat": len(prior.event_shape) == 1 and seen.surface is None,
+        "radius": None if seen.surface is None else seen.surface.radius,
+        "moves": len(prior.event_shape) == 1 and (seen.surface is None or seen.surface.radius > 0),
+        "ways": [{"name": way.name, **vars(way)} for way in seen.ways],
         "plane": _plane(seen),
         "landscape": _landscape(run, seen, mean, context),
         "dimensions": _dimensions(run, mean, scale) if shown is not None else [],
@@ -99,19 +106,16 @@ def _plane(seen: Plane) -> dict[str, Any]:
         "axes": seen.axes.tolist(),
         "principal": seen.principal,
         "explained": list(seen.explained),
-        "names": list(axis_names(seen)),
+        "names": list(axis_names(seen)[: seen.axes.shape[1]]),
     }
 
 
 def _landscape(run: Run, seen: Plane, mean: Tensor, context: Tensor | None) -> dict[str, Any]:
     ground = landscape(run.model, seen, mean, context)
-    return {
-        "box": list(ground.box),
-        "contours": [
-            {"share": share, "lines": [np.round(line, 3).tolist() for line in lines]}
-            for share, lines in ground.contours.items()
-        ],
-    }
+    if ground.density is None:
+        return {"box": list(ground.box), "density": None}
+    levels = np.round(65_535 * ground.density / max(ground.density.max(), 1e-300))
+    return {"box": list(ground.box), "side": len(levels), "density": _base64(levels.astype("<u2"))}
 
 
 def _dimensions(run: Run, mean: Tensor, scale: Tensor) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The script of the model's own thread: the runtime and `engine.js` as one plain script.
+"""The script of the model's own thread: the runtime, `dense.js` and `engine.js` as one plain script.
 
 A page from a file may start no module as a thread, nor import one there, and the runtime comes as two modules. What makes
 them modules is one statement at the end of each, an address that they ask for, and one import of the second by the first.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+OWN = ("dense.js", "engine.js")
 IMPORT = "import(/*webpackIgnore:true*/e)"
 ADDRESS = "import.meta.url"
 NOWHERE = '"https://nowhere.invalid/"'
@@ -30,5 +31,6 @@ def engine(page: Path) -> str:
     pairs = [one.strip().partition(" as ") for one in re.split(",", names.rstrip("};\n"))]
     exported = ", ".join(f'"{given or own}": {own}' for own, _, given in pairs)
     body = body.replace(IMPORT, "Promise.resolve({ default: ortWasmThreaded })")
-    parts = (factory, body, f"const ort = {{ {exported} }};", (page / "js" / "engine.js").read_text(encoding="utf-8"))
+    own = [re.sub("^export ", "", (page / "js" / name).read_text(encoding="utf-8"), flags=re.MULTILINE) for name in OWN]
+    parts = (factory, body, f"const ort = {{ {exported} }};", *own)
     return "\n".join([*(part.replace(ADDRESS, NOWHERE) for part in parts), "serve(self, ort);"])

@@ -1,4 +1,7 @@
-"""What the latent plane looks like from above: which part of it is seen at first, and the contours of the prior."""
+"""What the latent plane looks like from above: which part of it is seen at first, and how dense the prior is there.
+
+The contours of that density the page finds for itself, as it does for other directions than these.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,6 @@ SEEN = 0.995
 """Share of the data that is seen at first."""
 DRAWS, PIECE = 400_000, 50_000
 """Draws of the prior, where its density on the plane is not known, and how many at a time."""
-SHARES = (0.25, 0.5, 0.75, 0.95)
-"""Of the prior's mass, which its contours hold."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,12 @@ class Landscape:
 
     Attributes:
         box: left, bottom, right, top.
-        contours: for each share of the prior's mass, lines (M, 2) around the densest region that holds it.
+        density: (SIDE, SIDE) of the prior, up to a factor: at evenly spaced points from edge to edge, rows from the bottom;
+            None of codes, which have none: between two of them there is nothing.
     """
 
     box: tuple[float, float, float, float]
-    contours: dict[float, list[np.ndarray]]
+    density: np.ndarray | None
 
 
 def landscape(model: Model, plane: Plane, mean: Tensor, context: Tensor | None) -> Landscape:
@@ -50,19 +52,20 @@ def landscape(model: Model, plane: Plane, mean: Tensor, context: Tensor | None) 
     side = 1.08 * float(torch.stack([*prior]).abs().max().maximum(points).clamp(min=1e-3))
     box = (-side, -side, side, side)
     grid = torch.linspace(-side, side, SIDE)
-    return Landscape(box, _contours(_prior(model, plane, context, grid), grid.numpy()))
+    return Landscape(box, _prior(model, plane, context, grid) if plane.ways else None)
 
 
 @torch.no_grad()
 def _prior(model: Model, plane: Plane, context: Tensor | None, grid: Tensor) -> np.ndarray:
-    """(SIDE, SIDE) its density on the plane, rows from the bottom, up to a factor: exact where z has two dimensions."""
+    """(SIDE, SIDE) its density on the plane, rows from the bottom, up to a factor: exact where z has 1 or 2 dimensions."""
     device = next(model.parameters()).device
     with in_evaluation(model), torch.random.fork_rng(devices=[]):
         reseed(0, "landscape", device=device)
         prior = model.prior(None, None if context is None else context.to(device).expand(1, -1))
-        if plane.axes.shape[1] == 2 and plane.surface is None and prior.event_shape == (2,):
-            points = torch.stack(torch.meshgrid(grid, grid, indexing="xy"), -1).reshape(-1, 2).to(device)
-            return prior.log_prob(points).exp().reshape(SIDE, SIDE).double().cpu().numpy()
+        if not plane.principal and plane.surface is None and len(prior.event_shape) == 1:
+            points = torch.stack(torch.meshgrid(grid, grid, indexing="xy"), -1).reshape(-1, 2)
+            z = (points @ plane.axes).to(device)  # a line is a plane on which nothing changes from below to above
+            return prior.log_prob(z).exp().reshape(SIDE, SIDE).double().cpu().numpy()
         z = torch.cat([prior.sample(torch.Size([PIECE])).reshape(PIECE, -1).cpu() for _ in range(DRAWS // PIECE)])
     return _counted(plane.coordinates(z.float()), grid)
 
@@ -77,14 +80,3 @@ def _counted(points: Tensor, grid: Tensor) -> np.ndarray:
     counts, _, _ = np.histogram2d(y, x, bins=(edges, edges))
     smooth: np.ndarray = gaussian_filter(counts, 2.5)
     return smooth
-
-
-def _contours(density: np.ndarray, grid: np.ndarray) -> dict[float, list[np.ndarray]]:
-    from contourpy import contour_generator
-
-    if not density.sum():
-        return {}
-    ordered = np.sort(density.ravel())[::-1]
-    held = np.cumsum(ordered) / ordered.sum()
-    lines = contour_generator(grid, grid, density)
-    return {share: [*map(np.asarray, lines.lines(ordered[np.searchsorted(held, share)]))] for share in SHARES}

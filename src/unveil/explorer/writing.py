@@ -58,8 +58,9 @@ def page(run: Run, data: Dataset | None) -> str:
         )
     made = graphs(run, half=True)
     found = {name: graph for name in FUNCTIONS if (graph := getattr(made, name)) is not None}
-    slim, tensors, called_by = apart(found)
-    blob, places = packed({**slim, **tensors})
+    parts = apart(found)
+    blob, places = packed({**parts.slim, **parts.tensors})
+    thread = gzip.compress(engine(PAGE).encode(), 9, mtime=0)
     packed_weights, runtime = gzip.compress(blob, 9, mtime=0), (PAGE / "vendor" / RUNTIME).read_bytes()
     know = content(run, data)
     know["model"] = {
@@ -69,12 +70,13 @@ def page(run: Run, data: Dataset | None) -> str:
                 "outputs": one.outputs,
                 "normals": one.normals,
                 "uniforms": one.uniforms,
-                "tensors": called_by[name],
+                "tensors": parts.called_by[name],
             }
             for name, one in found.items()
         },
         "places": places,
-        "bytes": {"weights": len(packed_weights), "runtime": len(runtime)},
+        "widths": parts.widths,
+        "bytes": {"weights": len(packed_weights), "runtime": len(runtime), "engine": len(thread)},
         "without": dict(made.without),
     }
     return _filled(
@@ -85,7 +87,7 @@ def page(run: Run, data: Dataset | None) -> str:
         know=_json(know),
         weights=dense(packed_weights),
         runtime=dense(runtime),
-        engine=_embedded(engine(PAGE).encode()),
+        engine=dense(thread),
         script=script(),
     )
 
@@ -108,10 +110,6 @@ def policy() -> str:
 def _json(value: Any) -> str:
     """JSON that no parser of HTML takes for the end of its element."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _embedded(content: bytes) -> str:
-    return base64.b64encode(content).decode()
 
 
 def _filled(template: str, **parts: str) -> str:

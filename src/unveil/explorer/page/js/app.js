@@ -3,7 +3,8 @@
 //   app.know         the page's facts, as content.py wrote them
 //   app.model        the model (model.js)
 //   app.image        { shape: [C, H, W], white, measure, ink } or null where x are no images
-//   app.latent       { size: D, shape, moves, plane, landscape, dimensions, center }
+//   app.latent       { size: D, shape, plane, landscape, dimensions, center, flat, radius: how long z may be (null: as long as it
+//                    likes), moves: whether all z near one are some, ways: between two of them, the prior's own first }
 //   app.points       { count, mean, scale: Float32Array (count * D), labels: [..] or null }, or null in a page without data
 //   app.pictures     { count, x(i): Float32Array in the model's numbers, drawn(i): ImageData } of the first points, or null
 //   app.project(z)   [x, y] of z on the plane;  app.lift([x, y], z): z moved within the plane so that it is seen there
@@ -18,7 +19,7 @@
 import { bytes, floats } from "./bytes.js";
 import { Controls } from "./controls.js";
 import { choice, labelled } from "./dom.js";
-import { lifted, projected } from "./frame.js";
+import { lifted, projected, within } from "./frame.js";
 import { Model } from "./model.js";
 import { Sight } from "./sight.js";
 
@@ -102,7 +103,7 @@ export class App {
   }
 
   lift(point, z = this.latent.center) {
-    return lifted(this.latent.plane, point, z);
+    return within(this.latent.radius, lifted(this.latent.plane, point, z));
   }
 
   picture(x, offset = 0) {

@@ -54,8 +54,9 @@ export class Controls {
   }
 
   slider({ index, kl, collapsed, spread }) {
-    const { sight, latent } = this.app, middle = latent.center[index], reach = Math.max(3, 3 * (spread || 0));
-    const input = h("input", { type: "range", min: middle - reach, max: middle + reach, step: "any", value: middle });
+    const { sight, latent } = this.app, middle = latent.center[index], reach = latent.radius || Math.max(3, 3 * (spread || 0));
+    const from = latent.radius ? 0 : middle;
+    const input = h("input", { type: "range", min: from - reach, max: from + reach, step: "any", value: middle });
     const value = h("output", {}, "");
     input.addEventListener("input", () => sight.hold(index, Number(input.value)));
     const name = `${subscripted(index)}${said(kl, collapsed)}`;

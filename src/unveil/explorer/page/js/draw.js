@@ -164,6 +164,7 @@ class Draw {
     this.legend.textContent = now
       ? `${dots}The drawing lies at the ring; ${this.flat() ? "the ellipse holds 95 % of where the model thinks it may lie, and " : ""}the small dots are the draws that the estimate rests on.`
       : `${dots}Draw something to see where it lies among them.`;
+    this.little.reach(now && this.app.project(now.mean));
     this.little.paint();
     this.closer.hidden = !now || !this.flat();
     if (!this.closer.hidden) this.approach();
@@ -179,7 +180,7 @@ class Draw {
 
   /** Whether an ellipse says what the posterior is. */
   flat() {
-    return this.app.latent.moves;
+    return this.app.latent.flat;
   }
 
   mark(marks) {

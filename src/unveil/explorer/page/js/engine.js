@@ -1,35 +1,29 @@
 // The model's own thread. It unpacks the runtime and the weights, and computes the model's functions one after the other.
-// This file travels by itself: `model.js` puts the runtime before it, as `ort`, and starts it in a worker.
+// This file travels by itself: engine.py puts the runtime, as `ort`, and dense.js before it, and `model.js` starts it in a worker.
 
-/** The `count` bytes of a text with seven bits a character, as dense.py writes it. */
-function undense(text, count) {
-  const made = new Uint8Array(Math.ceil(count / 7) * 7);
-  for (let from = 0, to = 0; to < count; from += 8, to += 7) {
-    let held = text.charCodeAt(from) & 127;
-    for (let at = 0; at < 7; at++) {
-      held = (held << 7) | (text.charCodeAt(from + at + 1) & 127);
-      made[to + at] = held >> (6 - at);
-    }
+/** A tensor's bytes in their order, where weights.py put the first bytes of all its numbers first. */
+function unsifted(bytes, width) {
+  const made = new Uint8Array(bytes.length), count = bytes.length / width;
+  for (let at = 0; at < count; at++) {
+    for (let byte = 0; byte < width; byte++) made[at * width + byte] = bytes[byte * count + at];
   }
-  return made.subarray(0, count);
-}
-
-async function unpacked(text, count) {
-  const stream = new Blob([undense(text, count)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  return made;
 }
 
 function serve(port, ort) {
   const sessions = new Map();
   let parts = null, uses = null, last = Promise.resolve();
 
-  async function start({ runtime, weights, bytes, places, graphs }) {
+  async function start({ runtime, weights, bytes, places, widths, graphs }) {
     uses = graphs;
     const [binary, blob] = await Promise.all([unpacked(runtime, bytes.runtime), unpacked(weights, bytes.weights)]);
     ort.env.wasm.wasmBinary = binary.buffer;
     ort.env.wasm.numThreads = 1;
     ort.env.logLevel = "error";
-    parts = Object.fromEntries(Object.entries(places).map(([name, [from, size]]) => [name, blob.subarray(from, from + size)]));
+    parts = Object.fromEntries(Object.entries(places).map(([name, [from, size]]) => {
+      const part = blob.subarray(from, from + size);
+      return [name, widths[name] ? unsifted(part, widths[name]) : part];
+    }));
   }
 
   function session(name) {

@@ -60,11 +60,21 @@ export class Evidence {
       this.error.textContent = this.words.textContent = "";
       return;
     }
+    if (draws === 1) {
+      this.value.textContent = `${given} ≥ ${logP.toFixed(1).replace("-", "−")} nats`;
+      this.error.textContent = "The encoder chooses one z, and what is weighed is that one alone, which bounds it from below.";
+      this.words.textContent = this.compared(measure);
+      return;
+    }
     this.value.textContent = `${given} ≈ ${logP.toFixed(1).replace("-", "−")} nats`;
     this.error.textContent = `± ${error.toPrecision(2)} by the draws: K = ${draws}, of which ${effective.toFixed(1)} effective.`
       + (effective < FEW ? " So few carry it that it is a lower bound rather than an estimate." : "");
+    this.words.textContent = this.compared(measure);
+  }
+
+  compared(measure) {
     const average = usual(this.app.know.facts);
-    this.words.textContent = (average === null ? "More is more probable." : `More is more probable; test examples have ${average.toFixed(1).replace("-", "−")} on average.`)
+    return (average === null ? "More is more probable." : `More is more probable; test examples have ${average.toFixed(1).replace("-", "−")} on average.`)
       + (measure === "binary" ? ` Of the drawing's gray, one random black-and-white reading is weighed, by seed ${this.seed}.` : "");
   }
 }

@@ -11,6 +11,12 @@ export function lifted(frame, point, z) {
   return Float32Array.from(z, (value, at) => value + x[at] * (point[0] - here[0]) + y[at] * (point[1] - here[1]));
 }
 
+/** z brought back to where it is no longer than `radius`, if there is one. */
+export function within(radius, z) {
+  const length = Math.hypot(...z);
+  return radius && length > radius ? z.map((value) => (value * radius) / length) : z;
+}
+
 /** The plane of two of z's own dimensions. */
 export function pair(size, first, second) {
   const unit = (which) => Array.from({ length: size }, (_, at) => Number(at === which));

@@ -1,5 +1,7 @@
 // The ground of the latent plane: how dense the data lie, and the lines around where the prior puts its mass.
 
+const SHARES = [0.25, 0.5, 0.75, 0.95]; // of the prior's mass, which its contours hold
+
 /**
  * The density of the aggregate posterior in a square window of the plane, the mean of q(z|x) over the points:
  *
@@ -25,25 +27,32 @@ export function density(points, spreads, { x, y, half }, side) {
   return made;
 }
 
-/** Draws counted on a grid from `low` on, and smoothed by a normal of `width` steps. */
-function smoothed(points, low, step, side, width) {
-  let counts = new Float32Array(side * side);
+/**
+ * How dense draws lie on the plane: counted on a grid over all of them, and smoothed by a normal of 2 steps.
+ *
+ * points: (x0, y0, ...). Returns a field: { values: side * side, rows from the bottom, side, low: its first point, step }.
+ */
+export function counted(points, side = 72) {
+  let most = 1e-6;
+  for (const value of points) most = Math.max(most, Math.abs(value));
+  const step = (2.4 * most) / side, low = -1.2 * most + step / 2;
+  let values = new Float32Array(side * side);
   for (let at = 0; at < points.length; at += 2) {
-    const i = Math.floor((points[at] - low[0]) / step), j = Math.floor((points[at + 1] - low[1]) / step);
-    if (i >= 0 && j >= 0 && i < side && j < side) counts[j * side + i] += 1;
+    const i = Math.round((points[at] - low) / step), j = Math.round((points[at + 1] - low) / step);
+    if (i >= 0 && j >= 0 && i < side && j < side) values[j * side + i] += 1;
   }
-  const reach = Math.ceil(3 * width), kernel = Array.from({ length: 2 * reach + 1 }, (_, at) => Math.exp(-0.5 * ((at - reach) / width) ** 2));
+  const width = 2, reach = 3 * width, kernel = Array.from({ length: 2 * reach + 1 }, (_, at) => Math.exp(-0.5 * ((at - reach) / width) ** 2));
   for (const stride of [1, side]) {
     const next = new Float32Array(side * side);
     for (let at = 0; at < next.length; at++) {
       const place = stride === 1 ? at % side : Math.floor(at / side);
       for (let k = -reach; k <= reach; k++) {
-        if (place + k >= 0 && place + k < side) next[at] += kernel[k + reach] * counts[at + k * stride];
+        if (place + k >= 0 && place + k < side) next[at] += kernel[k + reach] * values[at + k * stride];
       }
     }
-    counts = next;
+    values = next;
   }
-  return counts;
+  return { values, side, low: [low, low], step };
 }
 
 /** The level above which this share of everything lies. */
@@ -75,18 +84,10 @@ function crossings(values, side, at) {
   return pieces;
 }
 
-/**
- * Contours of a density that is known by draws: for each share of its mass, lines around the densest region that holds it.
- *
- * points: draws on the plane, (x0, y0, ...). Returns [{ share, lines: [[[x, y], ...], ...] }].
- */
-export function contours(points, shares, side = 72) {
-  let most = 1e-6;
-  for (const value of points) most = Math.max(most, Math.abs(value));
-  const low = [-1.2 * most, -1.2 * most], step = (2.4 * most) / side;
-  const values = smoothed(points, low, step, side, 2);
-  return shares.map((share) => ({
+/** Contours of a field: for each share of its mass, lines around the densest region that holds it, [{ share, lines }]. */
+export function contours({ values, side, low: [left, bottom], step }) {
+  return SHARES.map((share) => ({
     share,
-    lines: crossings(values, side, level(values, share)).map((line) => line.map(([i, j]) => [low[0] + (i + 0.5) * step, low[1] + (j + 0.5) * step])),
+    lines: crossings(values, side, level(values, share)).map((line) => line.map(([i, j]) => [left + i * step, bottom + j * step])),
   }));
 }

@@ -81,6 +81,13 @@ export class Little {
     return Array.from({ length: points.count }, (_, at) => [this.app.project(points.mean, at * latent.size), label(at)]);
   }
 
+  /** Looks at all, and from as far as it takes to see a point, too. */
+  reach(point) {
+    const { lens } = this;
+    Object.assign(lens, lens.home);
+    if (point) lens.half = Math.max(lens.half, 1.1 * Math.abs(point[0] - lens.x), 1.1 * Math.abs(point[1] - lens.y));
+  }
+
   get size() {
     return this.canvas.clientWidth;
   }

@@ -16,7 +16,8 @@ const know = JSON.parse(document.getElementById("know").textContent);
 function head({ facts, attribution, latent }) {
   document.getElementById("title").textContent = facts.title;
   const { rows } = facts.data, test = rows.test ? `${rows.test.toLocaleString("en")} test examples` : "";
-  const sizes = [`${latent.size} latent dimension${latent.size === 1 ? "" : "s"}`, `${facts.model.parameters.toLocaleString("en")} parameters`, test];
+  const { shape, size } = latent, dimensions = shape.length > 1 ? `latent values of ${shape.join(" × ")}` : `${size} latent dimension${size === 1 ? "" : "s"}`;
+  const sizes = [dimensions, `${facts.model.parameters.toLocaleString("en")} parameters`, test];
   document.getElementById("subtitle").textContent = sizes.filter(Boolean).join(" · ");
   const whose = latent.pictures || latent.points
     ? `The examples shown are from ${facts.data.name}${attribution ? `: ${attribution}` : ", whose licence this page does not know"}.`

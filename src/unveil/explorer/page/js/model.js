@@ -10,26 +10,29 @@
 //
 // context: n one-hot rows of the class for a model that is conditioned on one, else nothing.
 
-import { bytes } from "./bytes.js";
+import { unpacked } from "./dense.js";
 import { normal, uniform } from "./noise.js";
+
+const REST = 50; // ms between two looks at whether anybody waits
 
 const text = (id) => document.getElementById(id).textContent;
 
 /** A plain script in a thread: what engine.py has joined. */
-async function thread() {
-  return new Worker(URL.createObjectURL(new Blob([bytes(text("engine"))], { type: "text/javascript" })));
+async function thread(size) {
+  const script = await unpacked(text("engine"), size);
+  return new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
 }
 
 export class Model {
   /** know: the page's facts of the model. timing: a list that each call's milliseconds are added to. */
   constructor(know, timing) {
     Object.assign(this, { know, timing, waiting: new Map(), count: 0 });
-    this.port = thread().then((port) => {
+    this.port = thread(know.bytes.engine).then((port) => {
       port.onmessage = ({ data }) => this.answered(data);
       port.onerror = (event) => this.failed(event.message || "the model's thread could not start");
       return port;
     });
-    this.ready = this.send({ start: { runtime: text("runtime"), weights: text("weights"), bytes: know.bytes, places: know.places, graphs: know.graphs } })
+    this.ready = this.send({ start: { runtime: text("runtime"), weights: text("weights"), bytes: know.bytes, places: know.places, widths: know.widths, graphs: know.graphs } })
       .then(() => this.warm(["decode", "encode", "sample", "weigh", "prior"]));
   }
 
@@ -41,11 +44,18 @@ export class Model {
     return this.know.without[name] || "";
   }
 
-  /** Makes the first function ready, and then the others behind it. */
+  /** Makes the first function ready, and the others behind it while nobody waits for an answer. */
   async warm(names) {
     const [first, ...others] = names.filter((name) => this.can(name));
     await this.send({ warm: first });
-    for (const name of others) this.send({ warm: name }).catch(() => {});
+    this.behind(others);
+  }
+
+  async behind(names) {
+    for (const name of names) {
+      while (this.waiting.size) await new Promise((done) => setTimeout(done, REST));
+      await this.send({ warm: name }).catch(() => {});
+    }
   }
 
   async send(message) {

@@ -11,6 +11,7 @@ import { timing } from "./timing.js";
 
 const SIDE = 128; // points of the density's grid
 const NEAR = 12; // CSS pixels within which the mouse is on an example
+const LABEL = 30; // CSS pixels from the upper edge, below the axis's name, from where a contour's share is written
 const SPOKEN = 400; // ms of rest before a screen reader is told
 
 class PlaneView {
@@ -37,21 +38,22 @@ class PlaneView {
   faces() {
     const { app } = this, why = app.latent.moves ? "" : this.still();
     return h("div", { class: "faces" }, [
-      h("figure", { class: "made" }, [this.made.element, h("figcaption", {}, [h("span", {}, app.image ? "Decoded here" : ""), this.where])]),
-      h("figure", { class: "near" }, [this.near && this.near.element, this.nearText]),
+      h("figure", { class: app.image ? "made" : "made wide" }, [this.made.element, h("figcaption", {}, [h("span", {}, app.image ? "Decoded here" : ""), this.where])]),
+      h("figure", { class: app.image ? "near" : "near wide", hidden: !this.near && !app.labels().length }, [this.near && this.near.element, this.nearText]),
       why ? h("p", { class: "quiet wide" }, why) : null,
     ]);
   }
 
   /** Whether the points have a density: the spreads of a curved space are none along its directions. */
   get dense() {
-    return this.app.points && this.app.latent.moves;
+    return this.app.points && this.app.latent.flat;
   }
 
   still() {
     const { model } = this.app;
     if (!model.can("decode")) return `Nothing is decoded: ${model.why("decode")}.`;
-    return "This latent space is no flat one, so there is nothing between the examples: what is decoded is the nearest of them.";
+    if (!this.app.latent.ways.length) return "This model writes codes, and between two codes there is nothing: what is decoded is the nearest example.";
+    return "This latent space is curved, and the plane shows it from one side only: what is decoded is the nearest example.";
   }
 
   legend() {
@@ -74,7 +76,7 @@ class PlaneView {
 
   layers() {
     const names = { points: "Examples", density: "Their density", prior: "Prior" };
-    const known = { points: this.app.points, density: this.dense, prior: true };
+    const known = { points: this.app.points, density: this.dense, prior: this.app.latent.landscape.density };
     const change = (name) => (on) => {
       this.shown[name] = on;
       this.paint();
@@ -97,8 +99,11 @@ class PlaneView {
   }
 
   help() {
+    const { app } = this, named = app.pictures || app.labels().length;
+    const act = decodes(app) ? "decode" : named ? "find the nearest example" : "read where a point lies";
+    const line = app.latent.size === 1 ? "There is one dimension: up and down only keep the examples apart. " : "";
     return h("p", { class: "quiet", id: "plane-help" },
-      "Drag to decode; scroll or pinch to zoom; hold shift, or use two fingers, to move the plane. Keys: arrows decode, shift and arrows move, + − zoom, 0 shows all.");
+      `${line}Drag to ${act}; scroll or pinch to zoom; hold shift, or use two fingers, to move the plane. Keys: arrows ${act}, shift and arrows move, + − zoom, 0 shows all.`);
   }
 
   listen() {
@@ -119,7 +124,7 @@ class PlaneView {
       if (what === "frame") this.paint();
       this.decode();
     });
-    onTheme(() => this.soon());
+    onTheme(() => this.open && this.paint()); // at once: a printer does not wait for a frame
     new ResizeObserver(() => this.soon()).observe(this.square);
   }
 
@@ -158,7 +163,7 @@ class PlaneView {
     if (!found) return;
     const label = app.points.labels ? app.className(app.points.labels[found.place]) : "";
     const drawn = this.near && found.place < app.pictures.count;
-    this.nearText.textContent = label ? `Nearest example: ${label}` : "Nearest example";
+    this.nearText.textContent = label ? `Nearest example: ${label}` : this.near ? "Nearest example" : "";
     if (this.near) this.near.element.hidden = !drawn;
     if (drawn && this.drawn !== found.place) this.near.show(app.pictures.x(found.place));
     this.drawn = found.place;
@@ -247,7 +252,7 @@ class PlaneView {
   }
 
   tinted() {
-    const { ground } = this, [red, green, blue] = [1, 3, 5].map((at) => parseInt(value("--density").slice(at, at + 2), 16)), picture = new ImageData(SIDE, SIDE);
+    const { ground } = this, [red, green, blue] = value("--density").match(/\d+/g).map(Number), picture = new ImageData(SIDE, SIDE);
     ground.values.forEach((value, at) => picture.data.set([red, green, blue, 200 * Math.min(1, value / ground.most) ** 0.5], 4 * at));
     ground.canvas.getContext("2d").putImageData(picture, 0, 0);
     ground.theme = theme();
@@ -270,7 +275,7 @@ class PlaneView {
     }
     context.textAlign = "left";
     context.textBaseline = "middle";
-    for (const tick of ticks(y - half, y + half, 5)) {
+    for (const tick of frame.names[1] ? ticks(y - half, y + half, 5) : []) {
       const [, at] = lens.pixel([0, tick], side);
       if (at > 34 && at < side - 24) context.fillText(say(tick), 9, at);
       line(context, [0, at], [5, at]);
@@ -281,7 +286,7 @@ class PlaneView {
     context.fillText(named, side - 10, side - 8);
     context.textAlign = "left";
     context.textBaseline = "top";
-    context.fillText(frame.names[1], 9, 10);
+    context.fillText(frame.names[1] || "", 9, 10);
   }
 
   paintPoints(context) {
@@ -306,21 +311,24 @@ class PlaneView {
     const { lens, contours } = this.sight;
     context.strokeStyle = context.fillStyle = value("--contour");
     context.lineWidth = 1.25;
+    context.lineCap = "round"; // the lines come in pieces
     context.font = "600 11px system-ui, sans-serif";
     context.textAlign = "center";
     context.textBaseline = "middle";
-    for (const { share, lines } of contours) {
-      let top = [0, Infinity];
+    const written = []; // labels that would lie on each other are left out
+    for (const { share, lines } of [...contours].reverse()) {
+      let top = [0, Infinity]; // the highest place that is seen, where the share is written
       context.beginPath();
       for (const one of lines) {
         one.forEach((point, at) => {
           const pixel = lens.pixel(point, this.side);
           context[at ? "lineTo" : "moveTo"](...pixel);
-          if (pixel[1] < top[1]) top = pixel;
+          if (pixel[1] > LABEL && pixel[1] < top[1] && pixel[0] > 0 && pixel[0] < this.side) top = pixel;
         });
       }
       context.stroke();
-      if (top[1] < 14 || top[1] > this.side) continue;
+      if (top[1] > this.side || written.some(([x, y]) => Math.abs(x - top[0]) < 34 && Math.abs(y - top[1]) < 12)) continue;
+      written.push(top);
       context.save();
       context.strokeStyle = value("--paper");
       context.lineWidth = 4;
@@ -370,12 +378,17 @@ function ring(context, at, radius, style, width) {
   context.stroke();
 }
 
+/** Whether any point of the plane can be decoded and seen. */
+function decodes({ image, know, latent, model }) {
+  return latent.moves && model.can("decode") && Boolean(image || know.facts.data.measure !== "columns");
+}
+
 let view = null;
 
 export const plane = {
   id: "plane",
   title: "Plane",
-  about: "The model writes each example down as a few numbers; here every example is a point at its numbers, alike ones lie near each other, and wherever you drag, the model makes what belongs there.",
+  about: "The model writes each example down as a few numbers; here every example is a point at its numbers, and alike ones lie near each other.",
   mount(root, app) {
     view = new PlaneView(root, app);
   },

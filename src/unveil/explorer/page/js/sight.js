@@ -1,11 +1,19 @@
 // What is looked at, the same for every view that shows a plane: which two directions of the latent space lie on the
 // screen, how far in, at which of its points one stands, where all other dimensions are held, and of which class.
 
-import { lifted, pair, projected } from "./frame.js";
-import { contours } from "./ground.js";
+import { bytes } from "./bytes.js";
+import { lifted, pair, projected, within } from "./frame.js";
+import { contours, counted } from "./ground.js";
 import { Lens } from "./lens.js";
 
 const DRAWS = 8000; // of the prior, for contours that the page does not bring with it
+
+const GOLDEN = (Math.sqrt(5) - 1) / 2; // its multiples lie evenly between whole numbers
+
+/** The prior's density that the page brings with it, as a field. */
+function surveyed({ box: [left, bottom, right], side, density }) {
+  return { values: Float32Array.from(new Uint16Array(bytes(density).buffer)), side, low: [left, bottom], step: (right - left) / (side - 1) };
+}
 
 export class Sight {
   constructor(app) {
@@ -13,7 +21,7 @@ export class Sight {
     Object.assign(this, { app, frame: plane, at: null, label: 0, listeners: [], kept: new Map() });
     this.lens = new Lens(landscape.box);
     this.held = Float32Array.from(center);
-    this.kept.set("principal", { frame: plane, box: landscape.box, contours: landscape.contours });
+    this.kept.set("principal", { frame: plane, box: landscape.box, contours: landscape.density ? contours(surveyed(landscape)) : [] });
     this.at = this.first();
   }
 
@@ -39,11 +47,18 @@ export class Sight {
 
   /** The z that is decoded. */
   z(point = this.at) {
-    return this.app.latent.moves ? lifted(this.frame, point, this.held) : this.app.meanOf(this.nearest(point).place);
+    const { moves, radius } = this.app.latent;
+    return moves ? within(radius, lifted(this.frame, point, this.held)) : this.app.meanOf(this.nearest(point).place);
+  }
+
+  /** Whether there is no z that is seen at a point. */
+  beyond(point) {
+    const { radius } = this.app.latent;
+    return Boolean(radius) && Math.hypot(...lifted(this.frame, point, this.held)) > radius;
   }
 
   move(point) {
-    this.at = point;
+    this.at = this.app.latent.moves && this.beyond(point) ? projected(this.frame, this.z(point)) : point;
     this.told("at");
   }
 
@@ -59,8 +74,8 @@ export class Sight {
   }
 
   stand(z) {
-    this.held = z;
-    this.at = projected(this.frame, z);
+    this.held = within(this.app.latent.radius, z);
+    this.at = projected(this.frame, this.held);
     this.told("held");
   }
 
@@ -101,7 +116,7 @@ export class Sight {
     const z = await model.prior(DRAWS, 1, this.app.context(this.label, DRAWS));
     const seen = new Float32Array(2 * DRAWS);
     for (let at = 0; at < DRAWS; at++) seen.set(projected(kept.frame, z, at * latent.size), 2 * at);
-    kept.contours = contours(seen, latent.landscape.contours.map((one) => one.share));
+    kept.contours = contours(counted(seen));
     if (this.frame === kept.frame) this.told("frame");
   }
 
@@ -114,9 +129,11 @@ export class Sight {
     const kept = [...this.kept.values()].find((one) => one.frame === this.frame), { points } = this.app;
     if (kept.seen || !points) return kept.seen || { points: new Float32Array(0), spreads: new Float32Array(0) };
     const size = this.app.latent.size, made = new Float32Array(2 * points.count), spreads = new Float32Array(2 * points.count);
+    const line = size === 1, high = 1.6 * this.lens.home.half;
     for (let at = 0; at < points.count; at++) {
       made.set(projected(this.frame, points.mean, at * size), 2 * at);
-      spreads.set(this.frame.axes.map((axis) => {
+      if (line) made[2 * at + 1] = (((at * GOLDEN) % 1) - 0.5) * high; // up and down mean nothing, and keep points apart
+      spreads.set(line ? [points.scale[at], 100 * high] : this.frame.axes.map((axis) => {
         let sum = 0;
         for (let d = 0; d < size; d++) sum += (axis[d] * points.scale[at * size + d]) ** 2;
         return Math.sqrt(sum);

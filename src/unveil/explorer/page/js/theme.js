@@ -9,9 +9,11 @@ const CATEGORIES = {
 
 const listeners = [];
 
-/** 'light' or 'dark'. */
+let printing = false;
+
+/** 'light' or 'dark'; on paper it is light. */
 export function theme() {
-  return document.documentElement.dataset.theme || (DARK.matches ? "dark" : "light");
+  return printing ? "light" : document.documentElement.dataset.theme || (DARK.matches ? "dark" : "light");
 }
 
 /** Calls `act` after each change. */
@@ -33,6 +35,12 @@ export function switching(button) {
     told();
   });
   DARK.addEventListener("change", told);
+  for (const [name, now] of [["beforeprint", true], ["afterprint", false]]) {
+    window.addEventListener(name, () => {
+      printing = now;
+      told();
+    });
+  }
   onTheme(say);
   say();
 }
@@ -45,7 +53,17 @@ export function colour(label) {
   return `hsl(${(label * 137.5) % 360} 55% ${theme() === "dark" ? 68 : 42}%)`;
 }
 
-/** What the style sheet says of a variable. */
+const known = new Map(), probe = document.createElement("span");
+
+/** A colour of the style sheet, by the name of its variable, as rgb(). */
 export function value(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const key = `${theme()} ${name}`;
+  if (!known.has(key)) {
+    document.body.append(probe); // what light or dark comes to, only an element knows
+    probe.style.color = `var(${name})`;
+    probe.style.colorScheme = theme();
+    known.set(key, getComputedStyle(probe).color);
+    probe.remove();
+  }
+  return known.get(key);
 }

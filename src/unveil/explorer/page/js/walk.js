@@ -1,6 +1,6 @@
 // Walk: points that a person picks, and the pictures on the way from one to the next.
 
-import { route, spherical, straight } from "./between.js";
+import { route, wayOf } from "./between.js";
 import { choice, h, labelled, latest } from "./dom.js";
 import { Film } from "./film.js";
 import { Little } from "./little.js";
@@ -12,16 +12,12 @@ const SKIPPED = 3; // the strip has every third of them
 const MOST = 8; // points
 const OFFERED = 20; // examples to pick from at a time
 
-/** Whether the prior's mass lies on a shell or a sphere, so that the way between two of its points goes along that. */
-function curved({ facts }, size) {
-  const prior = facts.model.pieces.find((piece) => piece.name === "prior");
-  return Boolean(prior) && (prior.kind === "UniformSphere" || (prior.kind === "Standard" && size > 2));
-}
+const WAYS = { straight: "Straight", spherical: "Along the sphere", geodesic: "Along the geodesic" };
 
 class Walk {
   constructor(root, app) {
     Object.assign(this, { app, stops: [], label: 0, closed: false, offered: 0, path: [], here: 0 });
-    this.way = curved(app.know, app.latent.size) ? spherical : straight;
+    this.way = wayOf(app.latent.ways[0]);
     this.plane = h("canvas", { class: "little", role: "application", "aria-label": "Latent plane. Arrows move a cursor, Enter puts a point there." });
     this.strip = h("canvas", { class: "pixels strip", role: "img" });
     this.chips = h("ol", { class: "chips" });
@@ -45,22 +41,21 @@ class Walk {
       h("div", { class: "frame" }, [this.plane]),
       h("p", { class: "quiet" }, moves
         ? "Click or tap to add a point, drag one to move it. By keyboard: arrows, then Enter."
-        : "This model's latent values are no points of a flat space: pick examples to walk between."),
+        : "The map shows this latent space from one side only: pick examples to walk between."),
       this.app.pictures ? h("h3", {}, "Or walk to an example") : null, this.thumbs,
       this.app.pictures ? h("div", { class: "row" }, [h("button", { type: "button", onclick: () => this.offer() }, "Other examples")]) : null,
     ]);
   }
 
   right() {
-    const ways = [["straight", "Straight"], ["spherical", "Along the sphere"]];
-    const way = choice(ways, (chosen) => this.set("way", chosen === "straight" ? straight : spherical));
-    way.value = this.way === straight ? "straight" : "spherical";
+    const { ways } = this.app.latent;
+    const way = choice(ways.map(({ name }) => [name, WAYS[name]]), (chosen) => this.set("way", wayOf(ways.find(({ name }) => name === chosen))));
     const closed = h("input", { type: "checkbox", id: "closed" });
     closed.addEventListener("change", () => this.set("closed", closed.checked));
     return h("div", {}, [
       this.film.element, this.chips,
       h("div", { class: "row" }, [
-        labelled("Way", way),
+        ways.length > 1 ? labelled("Way", way) : null,
         this.app.classChoice((label) => this.set("label", label)),
         h("label", { class: "check", for: "closed" }, [closed, "Back to the start"]),
         h("button", { type: "button", onclick: () => this.clear() }, "Start over"),
@@ -214,7 +209,7 @@ export const walk = {
   about: "Pick two or more places on the map and walk from one to the next: what the model draws on the way is what it believes to lie between them.",
   missing(app) {
     if (!app.image) return "This model's data are no images, so there is nothing to see on the way.";
-    if (app.latent.shape.length !== 1) return "This model's latent values are codes, and between two codes there is nothing.";
+    if (!app.latent.ways.length) return "This model's latent values are codes, and between two codes there is nothing.";
     return app.model.can("decode") ? "" : `Nothing can be drawn here: ${app.model.why("decode")}.`;
   },
   mount(root, app) {
