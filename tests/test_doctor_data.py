@@ -48,7 +48,7 @@ def test_nothing_is_wrong_with_digits_or_tiny_images(digits, tiny):
 def test_files_that_cannot_be_read_are_found():
     data = replace(images(), bad=(("a.png", "it is empty"),))
     finding = only(examine_data(data), "doubtful", "what cannot be read is left out: 1 file")
-    assert "a.png, beside n = 1,000 examples" in finding.evidence
+    assert "n = 1,000 examples are read beside" in finding.evidence
 
 
 def test_nothing_is_wrong_with_mnist(mnist):
