@@ -35,9 +35,10 @@ from loader import load_bundle
 generate = load_bundle({folder!r})
 generate.check()
 x = generate(7, seed=3)
-mean, scale = generate.encode(x)
+turn = np.arange(7) % 2
+mean, scale = generate.encode(x, turn)
 z, log_w = generate.weigh(x[1], n=5, seed=1, label=1)
-y, back = generate(7, seed=3, label=1, mean=True), generate.decode(mean)
+y, back = generate(7, seed=3, label=1, mean=True), generate.decode(mean, turn)
 np.savez({out!r}, x=x, y=y, mean=mean, scale=scale, back=back, log_w=log_w)
 """
 
@@ -231,6 +232,12 @@ def test_what_a_bundle_does_not_have_it_says(room, tmp_path):
     ):
         with pytest.raises(BundleError, match=said):
             generate(**wrong)
+    x, z = np.zeros((2, *generate.about["space"]["shape"])), np.zeros((2, 3))
+    for told_nothing in (lambda: generate.encode(x), lambda: generate.decode(z), lambda: generate.weigh(x[0])):
+        with pytest.raises(
+            BundleError, match="on a class, and none was given: give label=, the model knows 0 to 1"
+        ):
+            told_nothing()
     with pytest.raises(BundleError, match="conditioned on nothing"):
         unveil.load_bundle(room / "vamp")(1, label=0)
 

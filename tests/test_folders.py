@@ -140,6 +140,17 @@ def test_figures_of_other_weights_are_not_kept_in_the_folder(tiny, tmp_path, cap
     assert not (tmp_path / "run" / "report.json").exists()
 
 
+def test_ending_a_training_again_keeps_figures_of_these_very_weights_and_no_others(tiny, tmp_path):
+    run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
+    found = run.evaluate(samples=5)
+    run.evaluate(samples=5, split="validation")
+    path = tmp_path / "run" / "report-validation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "weights": "of others"}))
+    again = unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
+    assert again.report().nll == found.nll
+    assert not list((tmp_path / "run").glob("report-validation*"))
+
+
 def test_another_evaluation_leaves_one_that_was_stopped_alone(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("unveil.evaluation.likelihood.drawing.ROWS", 20)
     run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)

@@ -69,16 +69,21 @@ def noise(said: dict[str, Any], seed: int) -> Any:
     }
 
 
+def in_turn(about: dict[str, Any], label: Any, n: int) -> Any:
+    """`label`, or for n samples of a conditional model without one all classes in turn."""
+    return np.arange(n) % about["classes"] if label is None and about["classes"] else label
+
+
 def one_hot(about: dict[str, Any], label: Any, n: int) -> Any:
-    """(n, C) one-hot: of `label`, a number, a name, or n of them; of all classes in turn without one."""
+    """(n, C) one-hot of `label`, a number, a name, or n of them."""
     classes, names = about["classes"], about["class_names"]
-    if not classes and label is not None:
-        raise BundleError("this model is conditioned on nothing, so it has no labels")
-    asked = np.arange(n) % max(classes, 1) if label is None else np.broadcast_to(label, (n,))
-    numbers = [names.index(one) if one in names else one for one in asked.tolist()]
-    if label is not None and any(not isinstance(one, int) or not 0 <= one < classes for one in numbers):
-        raise BundleError(f"there is no class {label!r}; the model knows 0 to {classes - 1} {' '.join(names)}".rstrip())
-    return np.eye(max(classes, 1))[numbers]
+    known = f"the model knows 0 to {classes - 1} {' '.join(names)}".rstrip()
+    if label is None:
+        raise BundleError(f"this model is conditioned on a class, and none was given: give label=, {known}")
+    numbers = [names.index(one) if one in names else one for one in np.broadcast_to(label, (n,)).tolist()]
+    if any(not isinstance(one, int) or not 0 <= one < classes for one in numbers):
+        raise BundleError(f"there is no class {label!r}; {known}")
+    return np.eye(classes)[numbers]
 
 
 def compare(found: Any, wanted: Any, what: str, tolerance: float, drawn: bool) -> None:

@@ -107,11 +107,11 @@ class RunFolder:
         """Write model.safetensors and run.json with its digest; returns what the latter says.
 
         In between run.json names no weights: after a power cut there, the checkpoint ends the training again, and no
-        digest stands beside weights that are not its own. Figures of earlier weights go.
+        digest stands beside weights that are not its own. Figures of other weights go.
         """
         self.write_manifest({**content, "status": "training", "tensors": {}})
-        forget(self.path)
         kept = half.packed(state, content)
+        forget(self.path, tensors.digest(kept))
         whole = {**content, "tensors": {"model.safetensors": tensors.save(self.path / "model.safetensors", kept)}}
         self.write_manifest(whole)
         return whole

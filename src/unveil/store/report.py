@@ -82,11 +82,17 @@ class Reports:
         return content, {name: value.double() for name, value in values.items()}
 
 
-def forget(folder: Path) -> None:
-    """Remove all figures, values and what was found on the way from a run folder: the weights are others now."""
-    for pattern in (f"{OWN}{FIGURES}", f"{OWN}{VALUES}", f"{OWN}-*{FIGURES}", f"{OWN}-*{VALUES}", f"{PARTIAL}-*"):
-        for path in folder.glob(pattern):
+def forget(folder: Path, weights: str) -> None:
+    """Remove figures and values from a run folder, but those of the weights with this digest, and what partial ones found."""
+    for figures in (folder / f"{OWN}{FIGURES}", *folder.glob(f"{OWN}-*{FIGURES}")):
+        with suppress(RunError):
+            said = files.read_json(figures)
+            if isinstance(said, dict) and said.get("weights") == weights:
+                continue
+        for path in (figures, figures.with_suffix(VALUES)):
             path.unlink(missing_ok=True)
+    for path in folder.glob(f"{PARTIAL}-*"):
+        path.unlink(missing_ok=True)
 
 
 class Ledger:
