@@ -83,7 +83,7 @@ class Reports:
 
 
 def forget(folder: Path, weights: str) -> None:
-    """Remove figures and values from a run folder, but those of the weights with this digest, and what partial ones found."""
+    """Remove what evaluations left in a run folder, but figures and values of the weights with this digest."""
     for figures in (folder / f"{OWN}{FIGURES}", *folder.glob(f"{OWN}-*{FIGURES}")):
         with suppress(RunError):
             said = files.read_json(figures)
