@@ -234,9 +234,7 @@ def test_what_a_bundle_does_not_have_it_says(room, tmp_path):
             generate(**wrong)
     x, z = np.zeros((2, *generate.about["space"]["shape"])), np.zeros((2, 3))
     for told_nothing in (lambda: generate.encode(x), lambda: generate.decode(z), lambda: generate.weigh(x[0])):
-        with pytest.raises(
-            BundleError, match="on a class, and none was given: give label=, the model knows 0 to 1"
-        ):
+        with pytest.raises(BundleError, match="on a class, and none was given: give label=, the model knows 0 to 1"):
             told_nothing()
     with pytest.raises(BundleError, match="conditioned on nothing"):
         unveil.load_bundle(room / "vamp")(1, label=0)

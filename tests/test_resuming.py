@@ -58,7 +58,10 @@ def test_a_run_that_stopped_ends_as_one_that_did_not(step, precision, tiny, tmp_
     stopped = unveil.train(tiny, recipe=recipe, out=tmp_path / "run", monitor=Interrupt(step))
     assert stopped.manifest["status"] == "interrupted"
     assert stopped.manifest["outcome"]["steps"] == step
-    assert unveil.open(tmp_path / "run").model.sample(3, seed=0).shape == (3, 1, 6, 5)
+    for run in (stopped, unveil.open(tmp_path / "run")):
+        assert run.model.sample(3, seed=0).shape == (3, 1, 6, 5)
+        assert run.evaluate(tiny, samples=2, images=5).kept is None
+    assert not (tmp_path / "run" / "report.json").exists()
     unveil.train(tiny, recipe=recipe, out=tmp_path / "run", resume=True)
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
     final = max(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir())
@@ -226,7 +229,7 @@ def test_a_run_that_was_killed_opens_with_the_weights_that_its_checkpoint_would_
     with pytest.raises(RunError, match="unfinished"):
         run.contender()
     unveil.train(tiny, recipe=cut, out=tmp_path / "run", resume=True)
-    assert "unfinished" not in unveil.open(tmp_path / "run").manifest
+    assert unveil.open(tmp_path / "run").manifest["status"] == "finished"
 
 
 def test_weights_in_any_order_and_buffers_that_move_are_those_of_the_best_step(tiny, tmp_path):

@@ -73,7 +73,7 @@ def _filled(both: nn.ModuleDict, folder: RunFolder, manifest: dict[str, Any]) ->
     fill(both, found.tensors, found.source)
     log.warning("%s is %s", folder.path, found)
     outcome = {"steps": found.step, "finished": False, "best_step": found.best_step, "best_value": found.best_value}
-    return {**manifest, "outcome": {**outcome, "stopped_by": None}, "unfinished": True}
+    return {**manifest, "outcome": {**outcome, "stopped_by": None}}
 
 
 def _warn_of_the_end(path: Path, manifest: dict[str, Any]) -> None:

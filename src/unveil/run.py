@@ -178,8 +178,8 @@ class Run:
         state = state_of(nn.ModuleDict({"model": self.model, "objective": self.objective}))
         weights = digest(packed(state, self.manifest))
         path = None if self.shipped else self.path
-        if path is not None and weights != self.manifest["tensors"].get("model.safetensors"):
-            ended = "unfinished" not in self.manifest
+        ended = self._ended
+        if path is not None and not (ended and weights == self.manifest["tensors"].get("model.safetensors")):
             said = "the weights are not those in %s any more" if ended else "%s is unfinished"
             log.warning(f"{said}; figures are not kept there", path)
             path = None
@@ -252,11 +252,16 @@ class Run:
         except RunError as error:
             raise RunError(f"{kept.figures} is damaged, or of an older version: {error}; evaluate anew") from None
 
+    @property
+    def _ended(self) -> bool:
+        """Whether its training came to an end, so that its weights stay what they are."""
+        return self.manifest.get("status") in ("finished", "diverged")
+
     def _kept(self, name: str) -> tuple[Reports, dict[str, Any], dict[str, Tensor]]:
         """The report of that name in its folder, and what it says of these very weights."""
         if self.path is None:
             raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
-        if "unfinished" in self.manifest:
+        if not self._ended:
             raise RunError(f"{self.path} is unfinished, and keeps no figures; end its training with --resume, and evaluate")
         kept = Reports(self.path, name)
         said, values = kept.read()

@@ -7,8 +7,11 @@ import torch
 from helpers.scripts import call
 from torch.distributions import Normal, kl_divergence
 
+import unveil
+from unveil.data import from_arrays
 from unveil.explorer import content
 from unveil.parts import Standard
+from unveil.recipes import RECIPES
 
 
 def test_dimensions_stand_by_falling_kl_which_is_the_mean_over_the_points(monkeypatch):
@@ -18,10 +21,33 @@ def test_dimensions_stand_by_falling_kl_which_is_the_mean_over_the_points(monkey
     scale = torch.tensor([0.9, 0.1, 1.0, 0.5]) * torch.ones(50, 4)
     exact = kl_divergence(Normal(mean, scale), Normal(0.0, 1.0)).mean(0)
     run = SimpleNamespace(model=SimpleNamespace(prior=Standard(4)))
-    found = content._dimensions(run, mean, scale)
+    monkeypatch.setattr(content, "_gaussian", lambda model, one: True)
+    shown = SimpleNamespace(subset=lambda rows: None)
+    found = content._dimensions(run, shown, mean, scale)
     assert [one["index"] for one in found] == [1, 3, 0, 2]
     assert [one["kl"] for one in found] == pytest.approx(exact[[1, 3, 0, 2]].tolist(), abs=1e-5)
     assert [one["collapsed"] for one in found] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "evidence", "gaussian"),
+    [
+        ("vae", "binary", "log p(x)", True),
+        ("vae-iaf", "binary", "log p(x)", False),
+        ("cvae", "binary", "log p(x|y)", True),
+        ("m2", "binary", "log p(x)", True),
+        ("vae", "unit", "log of the mean weight", True),
+    ],
+)
+def test_what_is_weighed_is_called_what_it_is_and_only_gaussians_have_their_kl(
+    tiny, tmp_path, name, measure, evidence, gaussian
+):
+    data = from_arrays(tiny.train.values, tiny.train.labels, name="tiny", measure=measure)
+    run = unveil.train(data, RECIPES[name].given(latent=2, hidden=(8,)), epochs=1, out=tmp_path / "run")
+    said = content._evidence(run)
+    assert said["name"] == evidence
+    assert bool(said["note"]) == (measure == "unit")
+    assert content._gaussian(run.model, run.suited(data).test.subset(torch.arange(1))) is gaussian
 
 
 def test_the_density_of_the_aggregate_posterior_is_the_mean_of_the_posteriors(browser):

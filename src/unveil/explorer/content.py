@@ -16,10 +16,13 @@ from torch import Tensor
 
 from unveil.album import axis_names
 from unveil.data import Dataset, Space, Split
-from unveil.distributions import ways_of
+from unveil.distributions import DiagonalGaussian, ways_of
+from unveil.evaluation import in_evaluation
 from unveil.explorer.landscape import landscape
 from unveil.generation import Plane, encode, pick, plane
+from unveil.models import Model
 from unveil.pages import facts
+from unveil.parts import Standard
 from unveil.run import Run
 from unveil.store.files import plain
 
@@ -49,8 +52,20 @@ def content(run: Run, data: Dataset | None) -> dict[str, Any]:
         "image": _image(space, data),
         "classes": {"count": said.get("classes", 0), "names": list(said.get("class_names", []))},
         "latent": _latent(run, shown),
+        "evidence": _evidence(run),
         "attribution": found.data.attribution,
     })  # fmt: skip
+
+
+def _evidence(run: Run) -> dict[str, str]:
+    """What the mean weight of an x estimates, and what is to be said of it."""
+    if not run.model.normalised:
+        note = "This likelihood is not normalised: compare its weights with those that this model gives other images alone."
+        return {"name": "log of the mean weight", "note": note}
+    said = run.manifest["data"]
+    # a model that is told a class of some examples only sums over the classes
+    told = bool(said.get("classes", 0)) and said.get("known") is None
+    return {"name": "log p(x|y)" if told else "log p(x)", "note": ""}
 
 
 def _image(space: Space, data: Dataset | None) -> dict[str, Any] | None:
@@ -93,7 +108,7 @@ def _latent(run: Run, shown: Split | None) -> dict[str, Any]:
         "ways": [{"name": way.name, **vars(way)} for way in seen.ways],
         "plane": _plane(seen),
         "landscape": _landscape(run, seen, mean, context),
-        "dimensions": _dimensions(run, mean, scale) if shown is not None else [],
+        "dimensions": _dimensions(run, shown, mean, scale) if shown is not None else [],
         "points": None if shown is None else _points(mean, scale, labels),
         "pictures": None if shown is None else _atlas(run, shown),
         "center": mean.mean(0).tolist(),
@@ -118,13 +133,20 @@ def _landscape(run: Run, seen: Plane, mean: Tensor, context: Tensor | None) -> d
     return {"box": list(ground.box), "side": len(levels), "density": _base64(levels.astype("<u2"))}
 
 
-def _dimensions(run: Run, mean: Tensor, scale: Tensor) -> list[dict[str, Any]]:
+def _gaussian(model: Model, one: Split) -> bool:
+    """Whether q(z|x) is Gaussian, its dimensions independent: what a flow makes of one is not, and has a scale too."""
+    batch = next(one.batches(1, 0))
+    with in_evaluation(model):
+        return isinstance(model.encode(batch.x, batch.context), DiagonalGaussian)
+
+
+def _dimensions(run: Run, shown: Split, mean: Tensor, scale: Tensor) -> list[dict[str, Any]]:
     """Each dimension of z by falling KL, where posterior and prior are Gaussians of independent dimensions.
 
     KL(N(m, s) || N(0, 1)) = (m^2 + s^2 - 1) / 2 - log s, the mean over the points of the page.
     """
     measured = {one.index: one.rate for one in facts(run).dimensions if one.rate is not None}
-    standard = type(getattr(run.model, "prior", None)).__name__ == "Standard" and bool((scale > 0).all())
+    standard = isinstance(run.model.prior, Standard) and _gaussian(run.model, shown.subset(torch.arange(1)))
     if not measured and standard:
         kl = (0.5 * (mean.square() + scale.square() - 1) - scale.clamp(min=1e-12).log()).mean(0)
         measured = dict(enumerate(kl.tolist()))

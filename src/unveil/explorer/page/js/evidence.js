@@ -39,7 +39,7 @@ export class Evidence {
 
   empty() {
     const why = this.app.model.can("weigh") ? "" : `This model gives no probabilities: ${this.app.model.why("weigh")}.`;
-    this.value.textContent = why ? "" : "log p(x) of nothing yet";
+    this.value.textContent = why ? "" : `${this.app.know.evidence.name} of nothing yet`;
     this.error.textContent = why;
     this.words.textContent = "";
     this.settings.hidden = Boolean(why);
@@ -54,7 +54,7 @@ export class Evidence {
   }
 
   say({ logP, error, effective, draws }, { measure }) {
-    const given = this.app.classes ? "log p(x|y)" : "log p(x)";
+    const given = this.app.know.evidence.name;
     if (!Number.isFinite(logP)) {
       this.value.textContent = `${given}: none of the ${draws} draws explains it`;
       this.error.textContent = this.words.textContent = "";
@@ -75,6 +75,7 @@ export class Evidence {
   compared(measure) {
     const average = usual(this.app.know.facts);
     return (average === null ? "More is more probable." : `More is more probable; test examples have ${average.toFixed(1).replace("-", "−")} on average.`)
-      + (measure === "binary" ? ` Of the drawing's gray, one random black-and-white reading is weighed, by seed ${this.seed}.` : "");
+      + (measure === "binary" ? ` Of the drawing's gray, one random black-and-white reading is weighed, by seed ${this.seed}.` : "")
+      + (this.app.know.evidence.note ? ` ${this.app.know.evidence.note}` : "");
   }
 }
