@@ -21,12 +21,13 @@ def test_a_lock_that_is_a_folder_is_a_run_error(tmp_path):
         pass
 
 
-def test_figures_say_of_which_weights_they_are_and_go_when_those_change(tiny, tmp_path):
+def test_figures_say_of_which_weights_they_are_and_go_when_those_are_others(tiny, tmp_path):
     run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
     run.evaluate(samples=5)
     report = tmp_path / "run" / "report.json"
     digest = RunFolder(tmp_path / "run").manifest()["tensors"]["model.safetensors"]
     assert json.loads(report.read_text())["weights"] == digest
+    report.write_text(json.dumps({**json.loads(report.read_text()), "weights": "others"}))
     unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
     assert not report.exists()
 

@@ -192,6 +192,19 @@ def test_run_folders_are_taken_once_and_newer_formats_refused(tmp_path):
     assert free_path(folder.path).name == "run-2"
 
 
+def test_what_is_no_run_folder_is_neither_begun_nor_gone_on_with(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "thesis.txt").write_text("of years")
+    (tmp_path / "file").write_text("")
+    for name in ("theirs", "file"):
+        with pytest.raises(RunError, match=f"{name} exists and is no run folder; name another --out"):
+            RunFolder(tmp_path / name).create(resume=False)
+        with pytest.raises(RunError, match=f"{name} is no run folder, so that nothing can be resumed there"):
+            RunFolder(tmp_path / name).create(resume=True)
+    (tmp_path / "theirs" / "checkpoints").mkdir()  # as a run has them whose run.json was lost
+    RunFolder(tmp_path / "theirs").create(resume=True)
+
+
 def test_a_second_process_is_refused_and_a_dead_ones_lock_cleared(tmp_path):
     folder = RunFolder(tmp_path)
     with folder.locked(), pytest.raises(RunError, match=f"in use by process {os.getpid()}"), folder.locked():

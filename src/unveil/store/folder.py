@@ -53,17 +53,29 @@ class RunFolder:
         """
         with suppress(OSError):  # whoever makes the folder is told of what cannot be looked at
             if self.path.exists():
+                if self._foreign():
+                    raise RunError(f"{self.path} exists and is no run folder; name another --out")
                 raise RunError(f"{self.path} exists; go on with it by --resume, or name another --out")
+
+    def _foreign(self) -> bool:
+        """Whether what is there is not ours: a file, or a folder with something in it and neither run.json nor checkpoints."""
+        if not self.path.is_dir():
+            return True
+        begun = {self.path / "lock", *files.litter(self.path)}
+        ours = (self.path / "run.json").is_file() or self._checkpoints.is_dir()
+        return not ours and any(path not in begun for path in self.path.iterdir())
 
     def create(self, resume: bool) -> None:
         """Make the folder; an existing one is taken only to resume.
 
         Raises:
-            RunError: it exists, or cannot be made.
+            RunError: it exists, is to be resumed and is no run folder, or cannot be made.
         """
         if not resume:
             self.require_new()
         try:
+            if self.path.exists() and self._foreign():
+                raise RunError(f"{self.path} is no run folder, so that nothing can be resumed there; name another --out")
             self.path.mkdir(parents=True, exist_ok=resume)
         except OSError as error:
             raise RunError(f"{self.path} cannot be made: {error.strerror}; name another --out") from None
