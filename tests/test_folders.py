@@ -21,13 +21,19 @@ def test_a_lock_that_is_a_folder_is_a_run_error(tmp_path):
         pass
 
 
+def disown(folder, pattern="report*.json"):
+    """Let figures be of other weights than the folder's."""
+    for path in folder.glob(pattern):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "weights": "others"}))
+
+
 def test_figures_say_of_which_weights_they_are_and_go_when_those_are_others(tiny, tmp_path):
     run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
     run.evaluate(samples=5)
     report = tmp_path / "run" / "report.json"
     digest = RunFolder(tmp_path / "run").manifest()["tensors"]["model.safetensors"]
     assert json.loads(report.read_text())["weights"] == digest
-    report.write_text(json.dumps({**json.loads(report.read_text()), "weights": "others"}))
+    disown(tmp_path / "run")
     unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
     assert not report.exists()
 
@@ -84,6 +90,7 @@ def test_runs_are_compared_by_what_their_evaluations_kept(tiny, tmp_path):
         compare([one, runs[1].contender()])
     with pytest.raises(SettingError, match="has no nil"):
         runs[1].contender("nil")
+    disown(tmp_path / "b")
     unveil.train(tiny, "vae", out=tmp_path / "b", resume=True, epochs=2, seed=1)
     with pytest.raises(RunError, match="has not been evaluated"):
         unveil.open(tmp_path / "b").contender()
@@ -107,6 +114,7 @@ def test_a_report_of_another_split_or_of_other_data_does_not_replace_the_own_one
     assert "decide on the test split" in " ".join(found.advice())
     with pytest.raises(SettingError, match="split"):
         compare([runs[0].contender(), runs[1].contender(report="report-validation")])
+    disown(tmp_path / "a")
     unveil.train(tiny, "vae", out=tmp_path / "a", resume=True, epochs=2, seed=0)
     assert not list((tmp_path / "a").glob("report*"))  # of other weights, all of them
 
@@ -145,8 +153,7 @@ def test_ending_a_training_again_keeps_figures_of_these_very_weights_and_no_othe
     run = unveil.train(tiny, "vae", out=tmp_path / "run", **SHORT)
     found = run.evaluate(samples=5)
     run.evaluate(samples=5, split="validation")
-    path = tmp_path / "run" / "report-validation.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "weights": "of others"}))
+    disown(tmp_path / "run", "report-validation.json")
     again = unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, **SHORT)
     assert again.report().nll == found.nll
     assert not list((tmp_path / "run").glob("report-validation*"))
