@@ -58,7 +58,7 @@ class RunFolder:
                 raise RunError(f"{self.path} exists; go on with it by --resume, or name another --out")
 
     def _foreign(self) -> bool:
-        """Whether what is there is not ours: a file, or a folder with something in it but neither run.json nor checkpoints."""
+        """Whether what is there is not ours: a file, or a folder with something else than a run.json or checkpoints."""
         if not self.path.is_dir():
             return True
         begun = {self.path / "lock", *files.litter(self.path)}
