@@ -150,7 +150,7 @@ def test_a_local_file_that_is_no_mnist_is_named(small_mnist, tmp_path):
         (np.array([{}, {}]), None, "array of numbers"),
         (np.zeros(5), None, "one example per row"),
         (np.zeros((0, 3)), None, "at least one"),
-        (np.zeros((2, 3)), None, "too few"),
+        (np.zeros((2, 3)), None, "2 examples cannot be parted for training, validation and test; give at least 3"),
         (np.zeros((10, 3), int), None, "bytes"),
         (np.zeros((10, 3)), np.full(10, 0.5), "no integers"),
     ],

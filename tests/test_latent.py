@@ -204,12 +204,12 @@ def test_a_label_that_was_never_seen_is_an_error():
 
 
 def test_where_there_are_no_classes_it_is_said_why():
-    with pytest.raises(SettingError, match="no classes"):
+    with pytest.raises(SettingError, match="1 label cannot be told apart as classes"):
         probes(torch.randn(9, 2), torch.zeros(9).long(), torch.randn(9, 2), torch.zeros(9).long())
     with pytest.raises(SettingError, match="no vote"):
         probes(torch.randn(9, 2), torch.arange(9), torch.randn(9, 2), torch.arange(9), neighbours=0)
     one = replace(labelled(50), labels=torch.zeros(50).long())
-    assert "1 labels are no classes" in latent_space(encoding(), one, one).missing[0]
+    assert "1 label cannot be told apart as classes" in latent_space(encoding(), one, one).missing[0]
     assert latent_space(encoding(), examples(50), labelled(50)).probes is None
     assert latent_space(encoding(), labelled(50)).probes is None
     with pytest.raises(SettingError, match="at least 2 of each"):

@@ -181,8 +181,8 @@ STAMPS = 1_700_000_000 + np.arange(300).reshape(150, 2) % 5
 @pytest.mark.parametrize(
     ("array", "options", "said"),
     [
-        (STAMPS.astype(np.float64), {}, "entry 0, around 1.7e.09 and 1.4 apart, are hardly told apart"),
-        (STAMPS.astype(">f8"), {}, "entry 0, around 1.7e.09 and 1.4 apart, are hardly told apart"),
+        (STAMPS.astype(np.float64), {}, "entry 0, around 1,700,000,004 and 1.4 apart, are hardly told apart"),
+        (STAMPS.astype(">f8"), {}, "entry 0, around 1,700,000,004 and 1.4 apart, are hardly told apart"),
         (np.where(np.arange(2), STAMPS, STAMPS % 5).astype(np.float64), {}, "numbers of entry 1, "),
         (1.7e9 + np.arange(140)[:, None] // 7 % 5, {}, "hardly told apart"),  # alike where they are read together
         (np.where(STAMPS % 5 == 0, 2**24 + 1, STAMPS % 5), {"measure": "count"}, "no counts; give whole ones from 0 to"),

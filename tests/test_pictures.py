@@ -140,7 +140,7 @@ def test_curves_fill_their_axes_and_their_labels_can_be_read():
     assert cost.get_ylim() == pytest.approx((14_890, 15_130.2), abs=30)
     assert rate.get_ylim() == pytest.approx((0.1, 0.5555), abs=0.05)
     assert covered(figure, cost) == 0
-    assert [one.get_text() for one in (*cost.texts[1:], *rate.texts)] == ["-ELBO 15039.5", "distortion 15038.9", "rate 0.6"]
+    assert [one.get_text() for one in (*cost.texts[1:], *rate.texts)] == ["-ELBO 15,039", "distortion 15,039", "rate 0.556"]
 
 
 def test_curves_of_one_epoch_and_without_a_rate_are_drawn(tmp_path):

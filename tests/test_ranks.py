@@ -258,7 +258,7 @@ def test_a_term_that_would_see_a_part_for_the_whole_is_refused(term, said):
 
 def test_a_batch_is_cut_into_no_more_parts_than_it_has_examples():
     model, data = still()
-    with pytest.raises(SettingError, match="a batch of 3 cannot be cut into 4 microbatches, 1 processes times 4"):
+    with pytest.raises(SettingError, match="a batch of 3 cannot be cut into 4 microbatches, 1 process times 4"):
         Trainer(model, Distortion(), data, Training(batch_size=3, accumulate=4), "float32")
 
 

@@ -191,7 +191,7 @@ def test_other_tables_are_read_in_the_columns_of_the_first(tmp_path):
         "x,w\n1,a\n": "no column 'k', which the model reads",
         "x,w,k\n1,a,1\n2,d,1\n": "line 3: column 'w' holds 'd', which is none of its classes",
         "x,w,k\n1,a,1\ntwo,b,1\n": "line 3: column 'x' holds 'two'",
-        "x,w,k,y\n1,a,1,u\n1,a,1,q\n": "line 3: column 'y' holds 'q'",
+        "x,w,k,y\n1,a,1,u\n1,a,1,q\n": "line 3: column 'y' is the label, and holds 'q', which is none of its classes",
     }.items():
         with pytest.raises(DataError, match=words):
             load_like(written(tmp_path, text, name="bad.csv"), facts_of(data))

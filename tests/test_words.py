@@ -82,7 +82,6 @@ def test_data_and_likelihood_are_said_in_words(tmp_path, capsys):
     )
     said = capsys.readouterr().out
     assert "1x5x5, integers from 0 to 15, counted" in said
-    assert re.search(r"likelihood +Bernoulli, with a probability", said)
     assert re.search(r"likelihood +discretised logistic", said)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from unveil.cli.options.shared import Data, Reading, RunFolder
+from unveil.cli.options.shared import Reading, RunFolder
 from unveil.recipes import RECIPES, Networks
 from unveil.recipes.priors import REFIT
 from unveil.training.config import Training
@@ -30,7 +30,7 @@ class Train:
         model: the recipe's own arguments.
     """
 
-    data: Data = None
+    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
     recipe: str | None = None
     out: Path | None = None
     resume: bool = False
