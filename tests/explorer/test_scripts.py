@@ -189,13 +189,15 @@ def test_draws_are_counted_where_they_lie(blank):
 
 def test_one_chosen_z_bounds_and_has_no_error(blank):
     script = """(() => {
-        const app = { model: { can: () => true }, classes: 0, know: { facts: { sheets: [] } } };
+        const evidence = { name: "log p(x|y)", note: "Of this model alone." };
+        const app = { model: { can: () => true }, know: { facts: { sheets: [] }, evidence } };
         const one = new exported.Evidence(app, () => {});
         one.say(module_estimate.estimated([-71.8]), { measure: "unit" });
         return one.element.textContent;
     })()"""
     text = call(blank, "evidence", script)
-    assert "log p(x) ≥ −71.8 nats" in text
+    assert "log p(x|y) ≥ −71.8 nats" in text
+    assert text.count("Of this model alone.") == 1
     assert "NaN" not in text
 
 
