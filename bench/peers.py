@@ -65,7 +65,12 @@ def unveil_arm(images: Any, folder: str, given: argparse.Namespace, epochs: Epoc
 
     data = gray_mnist(given.data_dir)
     small = recipe("vae").given(latent=LATENT, hidden=(HIDDEN,), activation="relu", kl_warmup=0.0)
-    settings = {"epochs": given.epochs, "batch_size": given.batch_size, "learning_rate": LEARNING_RATE}
+    settings = {
+        "epochs": given.epochs,
+        "batch_size": given.batch_size,
+        "learning_rate": LEARNING_RATE,
+        "schedule": "constant",
+    }
     run = unveil.train(data, small, out=Path(folder) / "run", monitor=epochs, **settings)
 
     def encode(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,7 +125,7 @@ def pythae_arm(images: Any, folder: str, given: argparse.Namespace, epochs: Epoc
         num_epochs=given.epochs,
         keep_best_on_train=True,
     )
-    TrainingPipeline(config, model)(train_data=images.float() / 255, callbacks=[Clock()])
+    TrainingPipeline(model=model, training_config=config)(train_data=images.float() / 255, callbacks=[Clock()])
     model.eval()
 
     def encode(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -212,13 +217,9 @@ def main() -> None:
 def _read(path: Path, data_dir: str | None) -> None:
     """All 60,000 training images and the test images as bytes, once for all processes."""
     import numpy as np
-    import torch
 
-    import unveil
-
-    data = unveil.load("mnist", data_dir=data_dir, measure="unit")
-    train = torch.cat([data.train.values, data.validation.values])
-    np.savez(path, train=train.numpy(), test=data.test.values.numpy())
+    data = gray_mnist(data_dir)
+    np.savez(path, train=data.train.values.numpy(), test=data.test.values.numpy())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """What a training step costs as data, latent, network, draws and processes grow: microseconds an image, and memory.
 
-    ./run bench scaling [--most 10000000] [--seconds 3] [--only data latent ...] [--write]
+    ./run bench scaling [--most 10000000] [--rounds 3] [--seconds 3] [--only data latent ...] [--write]
 
 Images of 28 x 28 are generated. Each point is a process of its own, which warms up and then takes steps for a few seconds;
-the median step counts. Beside each cost stands that of the straight line through all points of its series, found by least
-squares of relative errors: cost(n) = a + b n, but for data, where an image is to cost the same whatever n. 'memory' is the
-most that the process ever held of its own (anonymous pages: what the system caches of files is not counted), less what it
-held before it loaded the data.
+the median step counts, and of several rounds the median of those. Beside each cost stands that of the straight line through
+all points of its series, found by least squares of relative errors: cost(n) = a + b n, but for data, where an image is to
+cost the same whatever n. 'memory' is the most that the process ever held of its own (anonymous pages: what the system
+caches of files is not counted), less what it held before it loaded the data.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def point(given: argparse.Namespace) -> dict[str, float]:
     from unveil.training.precision import resolve
     from unveil.training.ranks import join
 
-    series, n = given.point, given.n
+    series, n = given.point, given.value
     if series == "processes":
         torch.set_num_threads(1)
     team = join(600)
@@ -95,8 +95,8 @@ def point(given: argparse.Namespace) -> dict[str, float]:
     trainer = Trainer(model, Iwae(n) if series == "draws" else objective, data, config, precision, team=team)
     trainer.step.train()
     trainer.prepare()
-    times, most = [], 0.0
-    steps = 0
+    times: list[float] = []
+    steps, most = 0, 0.0
     while steps < 20 or (sum(times) < given.seconds and steps < 5_000):
         start = perf_counter()
         trainer.advance()
@@ -123,7 +123,7 @@ def measure(series: str, n: int, file: Path, given: argparse.Namespace) -> dict[
         str(Path(__file__).resolve()),
         "--point",
         series,
-        "--n",
+        "--value",
         str(n),
         "--file",
         str(file),
@@ -178,29 +178,31 @@ def main() -> None:
     """Measure each series and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--most", type=int, default=10**7, help="images at the most; ten million take 7.8 GB of disk")
+    parser.add_argument("--rounds", type=int, default=3, help="in which every point of a series has its turn")
     parser.add_argument("--seconds", type=float, default=3.0, help="of steps, for each point")
     parser.add_argument("--only", nargs="+", choices=SERIES, default=list(SERIES))
     parser.add_argument("--write", action="store_true", help=f"put the tables into docs/{PAGE.name}")
     for name in ("--point", "--file"):
         parser.add_argument(name, help=argparse.SUPPRESS)
-    parser.add_argument("--n", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--value", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.point:
-        found = point(given)
+        one = point(given)
         if os.environ.get("RANK", "0") == "0":
-            print(json.dumps(found))
+            print(json.dumps(one))
         return
     with tempfile.TemporaryDirectory(prefix="unveil-scaling-") as folder:
         file = Path(folder) / "x.npy"
         for series in given.only:
             ns = [n for n in SERIES[series] if series != "data" or n <= given.most]
-            rows = []
             images(file, ROWS)
-            for n in ns:
-                if series == "data":
-                    images(file, n)
-                rows.append(measure(series, n, file, given))
-            lines = table(series, ns, rows)
+            found: dict[int, list[dict[str, float]]] = {n: [] for n in ns}
+            for _ in range(given.rounds):
+                for n in ns:
+                    if series == "data":
+                        images(file, n)
+                    found[n].append(measure(series, n, file, given))
+            lines = table(series, ns, [{key: median(one[key] for one in found[n]) for key in found[n][0]} for n in ns])
             print("\n".join(lines) + "\n", flush=True)
             if given.write:
                 page.write(series, "\n".join(lines), PAGE)
