@@ -191,3 +191,12 @@ def test_recipes_are_listed(room):
     named = [line.split()[0] for line in lines if not line.startswith((" ", "train"))]
     assert named[:3] == ["vae", "mnist", "mnist-2d"]  # a newcomer's first, and every name apart from its summary
     assert set(named) == set(RECIPES)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["recipes"]])
+def test_a_reader_that_has_gone_is_no_matter(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "unveil", *arguments], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -57,7 +57,18 @@ def _say(text: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for input that cannot be, 130 after Ctrl-C."""
-    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = _answer((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output has gone: what is left of it goes nowhere, without a word
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _answer(arguments: list[str]) -> int:
+    """The exit code of what was asked for."""
+    name, *rest = arguments
     if name in ("--help", "-h", "help"):
         print(USAGE)
         return 0
@@ -92,5 +103,3 @@ def _run(name: str, rest: list[str]) -> int:
     except KeyboardInterrupt:
         _say("unveil: stopped")
         return 130
-    except BrokenPipeError:  # whoever read the output has gone
-        return 0
