@@ -1,8 +1,8 @@
 """The same network, data, epochs and loss in Unveil and in pythae, the library with the most models.
 
-Network 784-400-20-400-784, ReLU, gray MNIST, cross-entropy + KL, all 60,000 training images, batches of 128 in both, each
-called as its users call it: `unveil.train`, and pythae's TrainingPipeline. Every measurement is a process of its own, the
-two alternate in one run, and medians are compared.
+Network 784-400-20-400-784, ReLU, gray MNIST, cross-entropy + KL, all 60,000 training images, batches of 128 and a constant
+learning rate in both, each called as its users call it: `unveil.train`, and pythae's
+TrainingPipeline. Every measurement is a process of its own, the two alternate in one run, and medians are compared.
 
     ./run bench peers [--rounds 3] [--epochs 3] [--batch-size 128] [--data-dir DIR] [--write]
 

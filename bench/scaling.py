@@ -160,12 +160,18 @@ def table(series: str, ns: Sequence[int], found: Sequence[dict[str, float]]) -> 
     xs = [one["weights"] for one in found] if series == "network" else list(ns)
     costs = [one["cost"] for one in found]
     fitted = line(xs, costs, series != "data") if series != "processes" else None
-    lines = [f"| {SAID[series]} | µs an image | the line's | memory, MiB |" + (" loaded in |" if series == "data" else "")]
-    lines.append("|---|---|---|---|" + ("---|" if series == "data" else ""))
+    heads = [SAID[series], "µs an image", *(["the line's"] if fitted else []), "memory, MiB"]
+    heads += ["loaded in"] if series == "data" else []
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for place, one in enumerate(found):
-        said = "" if fitted is None else f"{fitted[place]:.1f}"
-        row = f"| {xs[place]:,.0f} | {one['cost']:.1f} | {said} | {one['memory']:,.0f} |"
-        lines.append(row + (f" {one['load']:.1f} s |" if series == "data" else ""))
+        row = [
+            f"{xs[place]:,.0f}",
+            f"{one['cost']:.1f}",
+            *([f"{fitted[place]:.1f}"] if fitted else []),
+            f"{one['memory']:,.0f}",
+        ]
+        row += [f"{one['load']:.1f} s"] if series == "data" else []
+        lines.append(f"| {' | '.join(row)} |")
     if fitted is not None:
         worst = max(abs(cost / fit - 1) for cost, fit in zip(costs, fitted, strict=True))
         lines.append(f"\nFarthest from the line: {worst:.0%}.")

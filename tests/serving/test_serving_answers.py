@@ -14,6 +14,8 @@ from unveil import generation
 from unveil.data.reading import Binarise
 from unveil.randomness import generator
 from unveil.serving.fields import Label
+from unveil.serving.limits import Limits
+from unveil.serving.served import Served
 
 
 def png(images):
@@ -222,3 +224,11 @@ def test_a_class_is_named_by_text_or_numbered_by_a_number(names, meant):
         assert label.read(given, "label") == place
         assert type(given) is not str or label.read_text(given, "label") == place
     assert all(label.read(one, "label") in (0, 1) for way in label.schema()["anyOf"] for one in way["enum"])
+
+
+def test_the_exact_integral_is_told_beside_the_estimate():
+    figures = Served(unveil.pretrained("mnist-2d"), Limits(), 10).figures()
+    told = {one["name"]: one for one in figures}
+    exact, drawn = told["-log p(x), integrated over z"], told["-log p(x), importance-weighted"]
+    assert exact["value"] < drawn["value"]
+    assert exact["n"] == drawn["n"] == 10_000

@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code: 0, 2 for input that cannot be, 130 after Ctrl-C."""
     try:
         code = _answer((sys.argv[1:] if arguments is None else arguments) or ["--help"])
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as where it was closed before
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read the output has gone: what is left of it goes nowhere, without a word
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -62,10 +62,8 @@ def _evidence(run: Run) -> dict[str, str]:
     if not run.model.normalised:
         note = "This likelihood is not normalised: compare its weights with those that this model gives other images alone."
         return {"name": "log of the mean weight", "note": note}
-    said = run.manifest["data"]
     # a model that is told a class of some examples only sums over the classes
-    told = bool(said.get("classes", 0)) and said.get("known") is None
-    return {"name": "log p(x|y)" if told else "log p(x)", "note": ""}
+    return {"name": "log p(x|y)" if run.told else "log p(x)", "note": ""}
 
 
 def _image(space: Space, data: Dataset | None) -> dict[str, Any] | None:

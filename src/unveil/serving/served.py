@@ -77,7 +77,7 @@ class Facts:
             columns=run.columns,
             classes=said.get("classes", 0),
             class_names=tuple(said.get("class_names", ())),
-            needs_label=bool(said.get("classes", 0)) and said.get("known") is None,
+            needs_label=run.told,
             fit=said.get("options", {}).get("fit", "crop"),
         )
 
