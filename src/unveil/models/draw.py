@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,26 @@ from torch.distributions import Distribution
 from unveil.data import Batch, Measure
 from unveil.models.latent import Gradient
 from unveil.part import Conditional, Part
+
+Found = TypeVar("Found")
+
+
+def once(compute: Callable[[], Found]) -> Callable[[], Found]:
+    """`compute` for whoever asks first, and its result for all others.
+
+    Whenever that is, the result carries the gradients of the time when the draw was made. Not functools.cache, which
+    torch.compile does not see through.
+    """
+    grads = torch.is_grad_enabled()
+    found: list[Found] = []
+
+    def asked() -> Found:
+        if not found:
+            with torch.set_grad_enabled(grads):
+                found.append(compute())
+        return found[0]
+
+    return asked
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from math import log
 
 import torch
@@ -19,7 +18,7 @@ from torch.distributions import Distribution
 
 from unveil.data import Batch, Measure
 from unveil.errors import SettingError
-from unveil.models.draw import Draw, Model
+from unveil.models.draw import Draw, Model, once
 from unveil.models.group import Group
 from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
@@ -124,18 +123,14 @@ class Ladder(Model):
             state = group.leave(state, one[0])
         output = self.likelihood(state.unflatten(0, lead), None, leading=2)
         log_px = output.log_prob(batch.x)
-        grads = torch.is_grad_enabled()
 
-        @cache
+        @once
         def densities() -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-            # whoever asks first, the answer carries the gradients of the time when the draw was made
-            with torch.set_grad_enabled(grads):
-                return tuple(layer.log_q() for layer in layers), tuple(layer.log_p() for layer in layers)
+            return tuple(layer.log_q() for layer in layers), tuple(layer.log_p() for layer in layers)
 
-        @cache
+        @once
         def divergences() -> tuple[Tensor, ...]:
-            with torch.set_grad_enabled(grads):
-                return tuple(layer.kl(gradient) for layer in layers)
+            return tuple(layer.kl(gradient) for layer in layers)
 
         return Draw(
             batch=batch,

@@ -7,7 +7,6 @@ summed, so the classifier gets an exact gradient.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import cache
 from math import log
 
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 
 from unveil.data import Batch, Measure
 from unveil.errors import SettingError
-from unveil.models.draw import Draw, Model
+from unveil.models.draw import Draw, Model, once
 from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
 from unveil.part import Conditional, Likelihood, pieces, resting
@@ -121,21 +120,17 @@ class SemiSupervised(Model):
         log_q_y, log_mass = self._masses(batch, log_class)
         log_q_y, log_mass = (part.repeat_interleave(samples, 0) for part in (log_q_y, log_mass - log(samples)))
         log_p_y = torch.full_like(log_px, -log(count))
-        grads = torch.is_grad_enabled()
 
-        @cache
+        @once
         def densities() -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-            # whoever asks first, the answer carries the gradients of the time when the draw was made
-            with torch.set_grad_enabled(grads):
-                return (density().transpose(0, 1).flatten(0, 1), log_q_y), (prior.log_prob(z), log_p_y)
+            return (density().transpose(0, 1).flatten(0, 1), log_q_y), (prior.log_prob(z), log_p_y)
 
-        @cache
+        @once
         def divergences() -> tuple[Tensor, ...]:
-            with torch.set_grad_enabled(grads):
-                closed = divergence(posterior, prior) if gradient == "pathwise" else None
-                (log_q, _), (log_p, _) = densities() if closed is None else ((log_q_y, None), (log_q_y, None))
-                kl = log_q - log_p if closed is None else closed.repeat_interleave(samples, 0)
-                return kl, log_q_y - log_p_y
+            closed = divergence(posterior, prior) if gradient == "pathwise" else None
+            (log_q, _), (log_p, _) = densities() if closed is None else ((log_q_y, None), (log_q_y, None))
+            kl = log_q - log_p if closed is None else closed.repeat_interleave(samples, 0)
+            return kl, log_q_y - log_p_y
 
         return Draw(
             batch=batch,

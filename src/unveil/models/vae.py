@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import cache
 from math import log
 
 import torch
@@ -13,7 +12,7 @@ from torch.distributions import Distribution
 from unveil.data import Batch, Measure
 from unveil.distributions import ChosenCodes, Delta
 from unveil.errors import SettingError
-from unveil.models.draw import Draw, Model
+from unveil.models.draw import Draw, Model, once
 from unveil.models.latent import Gradient, Refinable, check_comparable, divergence, latent
 from unveil.part import Conditional, Likelihood, pieces, resting
 from unveil.randomness import reseed
@@ -66,21 +65,17 @@ class VAE(Model):
         z, density = latent(posterior, samples, gradient)
         output = self.decode(z, batch.context)
         log_px = output.log_prob(batch.x)
-        grads = torch.is_grad_enabled()
 
-        @cache
+        @once
         def densities() -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-            # whoever asks first, the answer carries the gradients of the time when the draw was made
-            with torch.set_grad_enabled(grads):
-                return (density(),), (prior.log_prob(z),)
+            return (density(),), (prior.log_prob(z),)
 
-        @cache
+        @once
         def divergences() -> tuple[Tensor, ...]:
-            with torch.set_grad_enabled(grads):
-                # the closed form is an expectation already, which a gradient other than the pathwise one is not for
-                kl = divergence(posterior, prior) if gradient == "pathwise" else None
-                if kl is not None:
-                    return (kl.expand_as(log_px),)
+            # the closed form is an expectation already, which a gradient other than the pathwise one is not for
+            kl = divergence(posterior, prior) if gradient == "pathwise" else None
+            if kl is not None:
+                return (kl.expand_as(log_px),)
             (log_q,), (log_p,) = densities()
             return (log_q - log_p,)
 

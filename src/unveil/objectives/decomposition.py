@@ -86,8 +86,8 @@ class _RatePart(Term):
         """
         size, mine = log_q.shape[1:3]
         own, other = self.weights(size, draw.batch.size)
-        log_weights = torch.full((size, mine), other, device=log_q.device, dtype=log_q.dtype)
-        log_weights[draw.place].fill_diagonal_(own)
+        rows = torch.arange(size, device=log_q.device)
+        log_weights = torch.where(rows.unsqueeze(1) == rows[draw.place], own, other).to(log_q.dtype)
         summed = torch.logsumexp(log_q + log_weights.view(size, mine, *[1] * (log_q.dim() - 3)), 2)
         return summed if draw.whole else torch.logsumexp(draw.stack(summed), 0)[:, draw.place]
 
