@@ -6,7 +6,7 @@ from unveil.distributions.columns import PositiveNormal, Rescaled, TypedColumns
 from unveil.distributions.continuous_bernoulli import TiltedUniform
 from unveil.distributions.counts import CountNegativeBinomial, CountPoisson
 from unveil.distributions.delta import Delta
-from unveil.distributions.flow import ForwardFlow
+from unveil.distributions.flow import ForwardFlow, Invertible, InvertibleFlow
 from unveil.distributions.full import CorrelatedGaussian, FullGaussian, LowRankGaussian
 from unveil.distributions.gaussian import DiagonalGaussian
 from unveil.distributions.gumbel import GumbelOneHot
@@ -36,6 +36,8 @@ __all__ = [
     "Hamiltonian",
     "HyperbolicNormal",
     "IndependentBernoulli",
+    "Invertible",
+    "InvertibleFlow",
     "LevelBetaBinomial",
     "LevelCategorical",
     "LowRankGaussian",

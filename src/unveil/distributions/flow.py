@@ -1,9 +1,9 @@
-"""A distribution pushed through invertible maps that are only ever taken forwards."""
+"""Distributions pushed through invertible maps, which are taken both ways, or only ever forwards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -70,3 +70,57 @@ class ForwardFlow(Distribution):
             "the density of a flow that is taken forwards is known at its own draws alone, for its maps have no inverse in "
             "closed form; take the pathwise gradient, or a posterior whose density is a formula, such as Full"
         )
+
+
+class Invertible(Protocol):
+    """A map of z (*lead, D) that can be taken both ways."""
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The image (*lead, D), and log |det df/dz| (*lead)."""
+        ...
+
+    def inverse(self, image: Tensor) -> Tensor:
+        """(*lead, D) what has that image."""
+        ...
+
+
+class InvertibleFlow(Distribution):
+    r"""z whose image f_T(... f_1(z)) has a base's density.
+
+    .. math:: \log p(z) = \log p_0(f(z)) + \log |\det \partial f / \partial z|
+
+    zuko has the like; its composition of transformations is not one that torch.compile sees through, and the flow is most
+    of the step of a small model.
+
+    Args:
+        base: of the image, with reparameterised samples, batch shape ().
+        maps: f_1 to f_T, from z to its image.
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = constraints.independent(constraints.real, 1)
+    has_rsample = True
+
+    def __init__(self, base: Distribution, maps: Sequence[Invertible]) -> None:
+        self.base, self.maps = base, tuple(maps)
+        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """(*sample_shape, *event)."""
+        z: Tensor = self.base.rsample(torch.Size(sample_shape))
+        for each in reversed(self.maps):
+            z = each.inverse(z)
+        return z
+
+    def image(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Of `value` (*lead, *event) what the base is asked about (*lead, *event), and log |det| (*lead)."""
+        total = torch.zeros(())
+        for each in self.maps:
+            value, log_det = each(value)
+            total = total.to(log_det) + log_det
+        return value, total
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(*lead) nats."""
+        image, log_det = self.image(value)
+        return self.base.log_prob(image) + log_det

@@ -1,30 +1,29 @@
-"""Priors that are normalising flows, built by zuko: exact densities, and samples in one or many passes.
+"""Priors that are normalising flows: exact densities, and samples in one or many passes.
 
 A flow takes z to standard noise: first by one learned shift and scale for each dimension, which may begin at those of
-the encodings, then by layers of one kind.
+the encodings, then by layers of one kind. Couplings are made here; autoregressive layers and splines are zuko's.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import AffineTransform, Distribution, Transform, TransformedDistribution
+from torch.distributions import Distribution, Transform
 
-from unveil.distributions import DiagonalGaussian
+from unveil.distributions import DiagonalGaussian, Invertible, InvertibleFlow
 from unveil.errors import SettingError
+from unveil.networks import Mlp
+from unveil.networks.residual import scaled
 from unveil.part import Part
 from unveil.parts.heads import bounded
 
-
-def _zuko() -> Any:
-    try:
-        import zuko  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    except ImportError:
-        raise SettingError("a flow prior is built by zuko, which is not installed; pip install zuko") from None
-    return zuko
+STRETCH = 6.0
+"""Logarithms of what a coupling multiplies by lie between -STRETCH and STRETCH."""
 
 
 class FlowPrior(Part):
@@ -34,15 +33,14 @@ class FlowPrior(Part):
 
     Args:
         latent: D, dimensions of z.
-        layers: gives zuko's lazy transformations from its module of flows, on the CPU.
 
     Raises:
-        SettingError: no dimensions, or zuko is not installed.
+        SettingError: no dimensions.
     """
 
     zeros: Tensor
 
-    def __init__(self, latent: int, layers: Callable[[Any], Sequence[nn.Module]]) -> None:
+    def __init__(self, latent: int) -> None:
         super().__init__()
         if latent < 1:
             raise SettingError(f"a flow over {latent} dimensions has nothing to transform; give at least 1")
@@ -50,17 +48,14 @@ class FlowPrior(Part):
         self.loc = nn.Parameter(torch.zeros(latent))
         self.log_scale = nn.Parameter(torch.zeros(latent))
         self.register_buffer("zeros", torch.zeros(latent))
-        # zuko reads its masks while it builds, which a saved run does on a device without memory
-        with torch.device("cpu"):
-            made = nn.ModuleList(layers(_zuko().flows))
-        self.layers = made.to(self.zeros.device)
+
+    @abstractmethod
+    def maps(self) -> Sequence[Invertible]:
+        """What follows the first shift and scale on the way from z to noise."""
 
     def forward(self, given: Tensor | None = None, context: Tensor | None = None, leading: int = 1) -> Distribution:
-        zuko = _zuko()
-        transform = zuko.transforms.ComposedTransform(*(layer() for layer in self.layers))
-        flow = zuko.distributions.NormalizingFlow(transform, DiagonalGaussian(self.zeros, self.zeros))
-        widen = AffineTransform(self.loc, bounded(self.log_scale).exp(), event_dim=1)
-        return TransformedDistribution(flow, [widen], validate_args=False)
+        first = _Standardise(self.loc, bounded(self.log_scale))
+        return InvertibleFlow(DiagonalGaussian(self.zeros, self.zeros), [first, *self.maps()])
 
     @torch.no_grad()
     def start_at(self, z: Tensor) -> None:
@@ -69,8 +64,61 @@ class FlowPrior(Part):
         self.log_scale.copy_(z.std(0, correction=0).clamp(min=1e-2).log())
 
 
+@dataclass(frozen=True)
+class _Standardise:
+    """z to (z - loc) / scale."""
+
+    loc: Tensor
+    log_scale: Tensor
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return (z - self.loc) * (-self.log_scale).exp(), -self.log_scale.sum(-1).expand(z.shape[:-1])
+
+    def inverse(self, image: Tensor) -> Tensor:
+        return torch.addcmul(self.loc, image, self.log_scale.exp())
+
+
+class AffineCoupling(nn.Module):
+    r"""Every other dimension shifted and stretched by what a network makes of the rest, which stays.
+
+    .. math:: f(z) = b z + (1 - b) (z \, e^{s(b z)} + t(b z))
+
+    Args:
+        latent: D, dimensions of z.
+        hidden: widths of the network's hidden layers.
+        odd: which dimensions stay: those of odd number, or of even.
+
+    Source: Dinh et al. 2017, Density Estimation using Real NVP, arXiv:1605.08803, equation 9.
+    """
+
+    stays: Tensor
+
+    def __init__(self, latent: int, hidden: Sequence[int], odd: bool) -> None:
+        super().__init__()
+        self.latent, self.hidden, self.odd = latent, tuple(hidden), odd
+        self.register_buffer("stays", torch.arange(latent).remainder(2).eq(int(odd)).float())
+        self.network = Mlp((latent,), hidden, (2, latent), "silu")
+        scaled(self.network.last, 0.1)  # begins near the identity
+
+    def _change(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(*lead, D) the logarithm of what each dimension is multiplied by, and what is added: 0 where it stays."""
+        raw = self.network((z * self.stays).reshape(-1, self.latent)).float()  # a log-determinant is too much for bfloat16
+        stretch, shift = raw.view(*z.shape[:-1], 2, self.latent).unbind(-2)
+        moves = 1 - self.stays
+        return bounded(stretch, STRETCH) * moves, shift * moves
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        stretch, shift = self._change(z)
+        return torch.addcmul(shift, z, stretch.exp()), stretch.sum(-1)
+
+    def inverse(self, image: Tensor) -> Tensor:
+        """(*lead, D) the z of that image."""
+        stretch, shift = self._change(image)
+        return (image - shift) * (-stretch).exp()
+
+
 class Coupling(FlowPrior):
-    """A flow of affine couplings: each layer transforms every other dimension given the rest, so both ways are one pass.
+    """A flow of affine couplings: both ways are one pass.
 
     Args:
         latent: D, dimensions of z.
@@ -81,22 +129,49 @@ class Coupling(FlowPrior):
     """
 
     def __init__(self, latent: int, transforms: int = 6, hidden: Sequence[int] = (128, 128)) -> None:
-        def layers(flows: Any) -> list[nn.Module]:
-            return [
-                flows.GeneralCouplingTransform(
-                    latent,
-                    mask=torch.arange(latent) % 2 == place % 2,
-                    univariate=_affine,
-                    hidden_features=tuple(hidden),
-                )
-                for place in range(transforms)
-            ]
-
-        super().__init__(latent, layers)
+        super().__init__(latent)
         self.transforms, self.hidden = transforms, tuple(hidden)
+        self.layers = nn.ModuleList(AffineCoupling(latent, hidden, place % 2 == 0) for place in range(transforms))
+
+    def maps(self) -> list[Invertible]:
+        """The couplings."""
+        return [layer for layer in self.layers if isinstance(layer, AffineCoupling)]
 
 
-class Autoregressive(FlowPrior):
+def _zuko() -> Any:
+    try:
+        import zuko  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:
+        raise SettingError("this flow prior is built by zuko, which is not installed; pip install zuko") from None
+    return zuko
+
+
+class _Zuko:
+    """A transformation of zuko's as one of ours."""
+
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        image, log_det = self.transform.call_and_ladj(z)
+        return image, log_det
+
+    def inverse(self, image: Tensor) -> Tensor:
+        z: Tensor = self.transform.inv(image)
+        return z
+
+
+class _OfZuko(FlowPrior):
+    """A flow whose layers are zuko's."""
+
+    layers: nn.ModuleList
+
+    def maps(self) -> list[Invertible]:
+        """The layers, as they are now."""
+        return [_Zuko(layer()) for layer in self.layers]
+
+
+class Autoregressive(_OfZuko):
     """A flow of masked autoregressive affine layers: a density in one pass, samples in D passes a layer.
 
     Args:
@@ -108,14 +183,12 @@ class Autoregressive(FlowPrior):
     """
 
     def __init__(self, latent: int, transforms: int = 4, hidden: Sequence[int] = (128, 128)) -> None:
-        super().__init__(
-            latent,
-            lambda flows: _autoregressive(flows, latent, transforms, _affine, ((), ()), hidden),
-        )
+        super().__init__(latent)
         self.transforms, self.hidden = transforms, tuple(hidden)
+        self.layers = _autoregressive(latent, transforms, _affine, ((), ()), hidden, self.zeros.device)
 
 
-class Spline(FlowPrior):
+class Spline(_OfZuko):
     """A flow of autoregressive rational-quadratic splines, the identity beyond 5 units of the standardised z.
 
     Args:
@@ -129,32 +202,33 @@ class Spline(FlowPrior):
 
     def __init__(self, latent: int, transforms: int = 3, hidden: Sequence[int] = (128, 128), bins: int = 8) -> None:
         shapes = ((bins,), (bins,), (bins - 1,))
-        super().__init__(
-            latent,
-            lambda flows: _autoregressive(flows, latent, transforms, _spline, shapes, hidden),
-        )
+        super().__init__(latent)
         self.transforms, self.hidden, self.bins = transforms, tuple(hidden), bins
+        self.layers = _autoregressive(latent, transforms, _spline, shapes, hidden, self.zeros.device)
 
 
 def _autoregressive(
-    flows: Any,
     latent: int,
     transforms: int,
     univariate: Callable[..., Transform],
     shapes: Sequence[Sequence[int]],
     hidden: Sequence[int],
-) -> list[nn.Module]:
-    orders = torch.arange(latent), torch.arange(latent).flip(0)
-    return [
-        flows.MaskedAutoregressiveTransform(
-            latent,
-            order=orders[place % 2],
-            univariate=univariate,
-            shapes=shapes,
-            hidden_features=tuple(hidden),
+    device: torch.device,
+) -> nn.ModuleList:
+    # zuko reads its masks while it builds, which a saved run does on a device without memory
+    with torch.device("cpu"):
+        orders = torch.arange(latent), torch.arange(latent).flip(0)
+        made = nn.ModuleList(
+            _zuko().flows.MaskedAutoregressiveTransform(
+                latent,
+                order=orders[place % 2],
+                univariate=univariate,
+                shapes=shapes,
+                hidden_features=tuple(hidden),
+            )
+            for place in range(transforms)
         )
-        for place in range(transforms)
-    ]
+    return made.to(device)
 
 
 # in training the networks' output may be bfloat16, too coarse for a log-determinant
