@@ -112,3 +112,19 @@ def test_nothing_that_a_file_contains_can_be_executed():
 def test_what_must_answer_at_once_imports_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_neither_a_training_nor_an_opened_run_imports_a_computer_algebra():
+    # sympy takes 0.3 s: torch.broadcast_shapes, to_empty from a device without memory and torch.optim bring it along
+    code = """
+import sys, torch, unveil
+from unveil.recipes import recipe
+from unveil.training import Training
+from unveil.training.loop import fit
+data = unveil.load("digits")
+model, objective = recipe("vae").compose(data)
+fit(model, objective, data, Training(epochs=1), "bfloat16")
+unveil.open("mnist-2d").sample(2)
+sys.exit("sympy" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -78,12 +78,21 @@ class Split:
 
     def mean(self) -> Tensor:
         """(*event) the mean of x over all rows in which it is known, float32; 0 where it is in none."""
-        total, count = (torch.zeros(self.values.shape[1:], dtype=kind) for kind in (torch.float64, torch.int64))
+        return self._mean.clone()
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        total = torch.zeros(self.values.shape[1:], dtype=torch.float64)
+        count = torch.zeros(self.values.shape[1:] if self.gaps else (), dtype=torch.int64)
         for chunk in chunks(self.values):
             x = self.reading.mean(chunk)
-            known = ~x.isnan() if self.gaps else torch.ones_like(x, dtype=torch.bool)
-            total += torch.where(known, x, 0.0).sum(0).double()
-            count += known.sum(0)
+            if self.gaps:
+                known = ~x.isnan()
+                count += known.sum(0)
+                x = torch.where(known, x, 0.0)
+            else:
+                count += len(x)
+            total += x.sum(0).double()
         return total.div(count.clamp(min=1)).float()
 
     def spread(self) -> float:

@@ -25,7 +25,8 @@ class _LogDensity(torch.autograd.Function):
         ctx.save_for_backward(logits, x)
         # the smaller terms, softplus(l) - x l, are summed: fewer digits are lost than in a difference of two sums
         cost = F.softplus(logits)
-        into = cost if torch.broadcast_shapes(logits.shape, x.shape) == cost.shape else None  # saves a pass
+        # saves a pass; not asked of torch.broadcast_shapes, which imports sympy: a tenth of a short training
+        into = cost if torch.broadcast_tensors(logits, x)[0].shape == cost.shape else None
         return torch.addcmul(cost, logits, x, value=-1, out=into).sum(-1).neg_()
 
     @staticmethod
