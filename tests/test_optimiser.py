@@ -29,7 +29,7 @@ def test_the_guarded_optimiser_is_adam_with_clipping():
         rate = 1e-2 / (1 + step)
         loss = mine(x).square().mean()
         loss.backward()
-        assert guarded.step(loss, rate)
+        assert guarded.step(loss, torch.tensor(rate))
         theirs(x).square().mean().backward()
         nn.utils.clip_grad_norm_(theirs.parameters(), 0.05)
         adam.param_groups[0]["lr"] = rate
@@ -49,7 +49,7 @@ def test_a_poisoned_step_did_not_happen(poison):
         before = {name: tensor.clone() for name, tensor in guarded.tensors().items()} | {"values": flat.values.clone()}
         loss = model(x).square().mean() * x.mean()
         loss.backward()
-        finite = guarded.step(loss, 1e-2)
+        finite = guarded.step(loss, torch.tensor(1e-2))
         after = {**guarded.tensors(), "values": flat.values}
         same = {name: torch.equal(after[name], before[name]) for name in before}
         assert bool(finite) == bool(torch.isfinite(x).all())
@@ -80,7 +80,7 @@ def test_the_average_is_the_one_it_states():
     by_hand = flat.values.clone()
     for step in range(40):
         flat.values.add_(1.0)
-        average.update(step)
+        average.update(torch.tensor(average.follow(step)))
         decay = min(0.5, (1 + step) / (10 + step))
         by_hand = decay * by_hand + (1 - decay) * flat.values
     assert torch.allclose(average.values, by_hand, rtol=1e-5)
@@ -89,7 +89,7 @@ def test_the_average_is_the_one_it_states():
 def test_the_tally_means_only_finite_steps():
     tally = Tally(("a",), 3, torch.device("cpu"))
     for place, (value, finite) in enumerate([(1.0, True), (float("nan"), False), (3.0, True)]):
-        tally.add({"a": torch.tensor(value)}, torch.tensor(finite), place)
+        tally.add({"a": torch.tensor(value)}, torch.tensor(finite), torch.tensor([place]))
     assert tally.read() == ({"a": 2.0}, [1])
 
 

@@ -60,11 +60,11 @@ def test_each_player_gets_the_gradient_of_its_own_loss_alone(game, tiny):
     trainer = Trainer(model, objective, tiny, STILL, "float32")
     batch = trainer.feed.batch(0)
     mine = {id(p) for p in adversary.critic.parameters()}
-    assert {name: len(part) for name, part in trainer.players.items()} == {
+    assert {name: len(part) for name, part in trainer.steps.players.items()} == {
         adversary.PLAYER: len(mine),
         MODEL: len(list(model.parameters())),
     }
-    trainer._backward({name: loss.mean() for name, loss in losses(model, objective, batch).items()})
+    trainer.steps.backward({name: loss.mean() for name, loss in losses(model, objective, batch).items()})
     found = {id(p): p.grad for p in trainer.step.parameters()}
     crossed = set()
     for parameter in trainer.step.parameters():
@@ -119,7 +119,7 @@ def test_a_step_of_the_loop_moves_each_player_down_its_own_loss(game, tiny):
     loss = objective(model.draw(batch), model, NOW)
     gradients = {
         id(parameter): torch.autograd.grad(loss[name].mean(), parameter, retain_graph=True)[0]
-        for name, part in trainer.players.items()
+        for name, part in trainer.steps.players.items()
         for parameter in part
     }
     trainer.advance()

@@ -3,12 +3,11 @@
 import json
 import logging
 import shutil
-import signal
 from dataclasses import replace
 
 import pytest
 import torch
-from helpers.runs import SHORT, SMALL
+from helpers.runs import SHORT, SMALL, Interrupt
 
 import unveil
 from unveil.cli import main
@@ -20,23 +19,6 @@ from unveil.store import RunFolder
 from unveil.training import Training
 from unveil.training.flat import in_order
 from unveil.training.loop import Trainer
-
-
-class Interrupt:
-    """Presses Ctrl-C at one step."""
-
-    def __init__(self, step):
-        self.at = step
-
-    def begin(self, steps, done, batch_size, steps_per_epoch, normalised):
-        self.steps = steps
-
-    def step(self, step):
-        if step == self.at:
-            signal.raise_signal(signal.SIGINT)
-
-    def epoch(self, record):
-        pass
 
 
 def contents(path):

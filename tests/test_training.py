@@ -1,11 +1,12 @@
 """What training takes and refuses, and what it leaves as it was."""
 
 import json
+import os
 from dataclasses import asdict, replace
 
 import pytest
 import torch
-from helpers.runs import SHORT, SMALL, linear_model, normed
+from helpers.runs import SHORT, SMALL, Interrupt, linear_model, normed
 from torch import nn
 
 import unveil
@@ -117,6 +118,19 @@ def test_training_leaves_the_number_of_threads_and_an_own_model_takes_the_plain_
     run = unveil.train(tiny, "vae", out=tmp_path / "run", threads=1, **SHORT)
     assert torch.get_num_threads() == before
     assert run.manifest["threads"] == 1
+
+
+def test_deterministic_training_asks_torch_for_it_and_takes_it_back(tiny, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    asked = []
+
+    class Asks(Interrupt):
+        def epoch(self, record):
+            asked.append((torch.are_deterministic_algorithms_enabled(), os.environ.get("CUBLAS_WORKSPACE_CONFIG")))
+
+    unveil.train(tiny, "vae", out=tmp_path / "run", deterministic=True, monitor=Asks(-1), **SHORT)
+    assert asked == [(True, ":4096:8")] * SHORT["epochs"]
+    assert not torch.are_deterministic_algorithms_enabled()
     named = replace(tiny, name="mnist-2d")  # the name of a recipe, which must not matter
     own = unveil.train(named, model=normed(), objective=Distortion() + Rate(), out=tmp_path / "own", epochs=1)
     assert own.manifest["training"] == {**asdict(Training()), "epochs": 1}

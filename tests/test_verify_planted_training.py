@@ -152,7 +152,7 @@ def test_one_bad_batch_that_spoils_running_means(tiny, monkeypatch):
 
     def forgetful(trainer, *arguments):
         right(trainer, *arguments)
-        trainer.drifting = []
+        trainer.microbatches.drifting = []
 
     monkeypatch.setattr(Trainer, "__init__", forgetful)
     assert held("lost step", normed(), Distortion() + Rate(), tiny).outcome == "failed"

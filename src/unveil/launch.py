@@ -20,18 +20,20 @@ from unveil.errors import DivergedError, SettingError, option, unknown
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.opening import KNOWN
-from unveil.preflight import check, checkpoint, foresee, machine, room_for_weights, threads
+from unveil.preflight import check, checkpoint, deterministic, foresee, machine, room_for_weights, threads
 from unveil.randomness import reseed
 from unveil.recipes import Recipe, default_recipe, recipe
 from unveil.run import Run
 from unveil.store import RunFolder, describe, free_path
 from unveil.training.average import state_of
+from unveil.training.compiled import pays
 from unveil.training.config import Training
 from unveil.training.cut import Cut
 from unveil.training.loop import fit
 from unveil.training.precision import device_for, resolve
 from unveil.training.ranks import join, own_device
 from unveil.training.saving import follow, read, save
+from unveil.training.step import Step
 from unveil.training.team import Team
 from unveil.training.unfinished import most
 from unveil.training.watching import Monitor, Outcome
@@ -131,17 +133,19 @@ def train(
         name, data = choice.name, choice.data
         config = _settings(training or choice.training, settings)
         device = device_for(own_device(config.device))
-        with threads(config.threads):
+        with threads(config.threads), deterministic(config.deterministic):
             with room_for_weights(config, device, team.size):
                 model, objective = choice.compose(config.seed)
             check(model, data, objective)
             _check_names(model, objective)
             precision = resolve(config.precision, device)
             foresee(model, objective, data, config, precision, device, team.size)
+            compiling = pays(Step(model, objective), data.train, config, precision, device, team.size * config.accumulate)
             manifest = _manifest(choice, model, objective, config, precision, team.size)
+            manifest["compiled"] = compiling
             team.agree(_common(manifest))
             folder = _folder(out, name, resume, team)
-            work = partial(fit, model, objective, data, config, precision, team=team)
+            work = partial(fit, model, objective, data, config, precision, team=team, compiling=compiling)
             whole = nn.ModuleDict({"model": model, "objective": objective}).to(device)
             cut = Cut(sum(one.numel() for one in whole.parameters() if one.requires_grad), team, config.shard)
             if team.rank == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ GAPPED = 8
 
 FREE = (
     *("accumulate", "shard", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite"),
-    *("threads", "workers", "timeout", "device"),
+    *("threads", "workers", "timeout", "device", "compile"),
 )
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
@@ -181,6 +182,19 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def deterministic(wanted: bool) -> Iterator[None]:
+    """Within, where it is `wanted`, a GPU takes operations alone that give the same bits each time, or none at all."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS asks for, before its first product
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def machine() -> dict[str, Any]:
     """What a result may depend on besides its settings."""
     return {
@@ -229,8 +243,9 @@ def checkpoint(
                 "another --out"
             )
     said = ((name, before.get(name), manifest[name]) for name in ("threads", "platform", "versions", "precision"))
+    compiled = "compiled", before.get("compiled", False), manifest["compiled"]
     how = "nonfinite", before["training"].get("nonfinite", Training.nonfinite), manifest["training"]["nonfinite"]
-    for name, was, now in (*said, how):
+    for name, was, now in (*said, how, compiled):
         if was != now:
             log.warning("%s was %s and is %s: the resumed run may differ", name, was, now)
     for name, what in (("ranks", "of how many processes it is"), ("microbatches", "in how many parts a step is made")):

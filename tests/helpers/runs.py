@@ -1,5 +1,6 @@
 """Models, data and settings that make a training short."""
 
+import signal
 from dataclasses import replace
 
 import torch
@@ -43,3 +44,20 @@ def linear_model():
     torch.manual_seed(0)
     likelihood = Net(Mlp((2,), (), (3,)), Isotropic())
     return VAE(Standard(2), Net(Mlp((3,), (), (4,)), Gaussian(2)), likelihood), Distortion() + Rate()
+
+
+class Interrupt:
+    """Presses Ctrl-C at one step."""
+
+    def __init__(self, step):
+        self.at = step
+
+    def begin(self, steps, done, batch_size, steps_per_epoch, normalised):
+        self.steps = steps
+
+    def step(self, step):
+        if step == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+    def epoch(self, record):
+        pass

@@ -28,11 +28,12 @@ CODES = {"SIGINT": 130, "SIGTERM": 143}
 
 
 def start() -> None:
-    """Let the library's warnings reach the person as lines."""
+    """Let what the library has to say reach the person as lines."""
     from unveil.cli.progress import Handler
 
     log = logging.getLogger("unveil")
-    log.handlers[:] = [Handler(logging.WARNING)]
+    log.handlers[:] = [Handler(logging.INFO)]
+    log.setLevel(logging.INFO)
     log.propagate = False
 
 

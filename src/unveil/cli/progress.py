@@ -21,7 +21,8 @@ class Handler(logging.Handler):
     """The library's log as lines for the person."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {record.getMessage()}")
+        said = record.getMessage()
+        say(said if record.levelno == logging.INFO else f"{record.levelname.lower()}: {said}")
 
 
 def lasting(seconds: float) -> str:

@@ -55,7 +55,7 @@ class Feed:
         self._ahead = Ahead(self._read, workers)
 
     def positions(self, step: int) -> Tensor:
-        """(B,) int64: which positions of the split step `step` sees."""
+        """(B,) int64: which positions of the split step `step` sees, on the device where the split is in memory."""
         epoch, place = divmod(step, self.steps_per_epoch)
         start = place * self.batch_size
         return self._windows(epoch)[start : start + self.batch_size]
@@ -64,7 +64,8 @@ class Feed:
         values = self.split.values
         if isinstance(values, Store) and values.source.blocks is not None:
             return Windows(values, self.seed, epoch)
-        return order(len(self.split), self.seed, epoch)
+        found = order(len(self.split), self.seed, epoch)
+        return found.to(self.device) if isinstance(values, Tensor) else found
 
     def _read(self, step: int) -> Tensor:
         """Stored values of what this process sees of a step, from wherever they lie."""
@@ -90,10 +91,17 @@ class Feed:
         A random reading draws from the default generator, which the loop has seeded.
         """
         positions = self.positions(step)[place].to(self.device, non_blocking=True)
+        return self._batch(self._stored(step, place, positions), positions, peers)
+
+    def at(self, positions: Tensor) -> Batch:
+        """The rows at `positions` (B,), on the device, of a split that is in memory there."""
+        assert isinstance(self.split.values, Tensor)
+        return self._batch(self.split.values.index_select(0, positions), positions)
+
+    def _batch(self, stored: Tensor, positions: Tensor, peers: Peers | None = None) -> Batch:
         split = self.split
-        x = split.reading(self._stored(step, place, positions))
         context, labelled = pick(split.context, positions), pick(split.labelled, positions)
-        return Batch(x, positions, len(split), context=context, labelled=labelled, peers=peers)
+        return Batch(split.reading(stored), positions, len(split), context=context, labelled=labelled, peers=peers)
 
     def close(self) -> None:
         """End what reads ahead; nothing can be asked for any more."""

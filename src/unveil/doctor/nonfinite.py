@@ -92,7 +92,8 @@ def _trainer(run: Run, data: Dataset, config: Training) -> Trainer:
     """A copy of model and objective, about to be trained as they were."""
     both = copy.deepcopy(nn.ModuleDict({"model": run.model, "objective": run.objective})).to(device_for(config.device))
     model, objective = both["model"], both["objective"]
-    return Trainer(model, objective, data, config, run.manifest["precision"])  # type: ignore[arg-type]
+    compiling = bool(run.manifest.get("compiled"))
+    return Trainer(model, objective, data, config, run.manifest["precision"], compiling=compiling)  # type: ignore[arg-type]
 
 
 def _epochs_with_losses(run: Run, trainer: Trainer) -> list[int]:
@@ -169,7 +170,7 @@ def _watched(trainer: Trainer, number: int) -> Spot | None:
 
 
 def _found(trainer: Trainer, spot: Spot, number: int, exact: bool, steps: int) -> NonFinite:
-    rows = trainer.feed.split.rows[trainer.feed.positions(number)][spot.rows]
+    rows = trainer.feed.split.rows[trainer.feed.positions(number).cpu()][spot.rows]
     return NonFinite(number, spot.module, spot.tensor, tuple(rows.tolist()), exact, steps)
 
 

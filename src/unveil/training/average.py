@@ -38,7 +38,11 @@ class Average:
         self.decay = decay
         self.values = flat.own.clone()
 
+    def follow(self, step: int) -> float:
+        """1 - d after step `step`."""
+        return 1 - min(self.decay, (1 + step) / (10 + step))
+
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after step `step`; those that a guarded step left unchanged do no harm."""
-        self.values.lerp_(self.flat.own, 1 - min(self.decay, (1 + step) / (10 + step)))
+    def update(self, follow: Tensor) -> None:
+        """Take in the weights, whose share is `follow` (); those that a guarded step left unchanged do no harm."""
+        self.values.lerp_(self.flat.own, follow)

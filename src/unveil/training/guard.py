@@ -36,12 +36,12 @@ class GuardedAdam:
         self.count = torch.zeros((), dtype=torch.float32, device=flat.values.device)
 
     @torch.no_grad()
-    def step(self, loss: Tensor, learning_rate: float, sound: Tensor | bool = True) -> Tensor:
+    def step(self, loss: Tensor, learning_rate: Tensor, sound: Tensor | bool = True) -> Tensor:
         """Update the weights from their gradients, and forget those.
 
         Args:
             loss: a scalar.
-            learning_rate: of this step.
+            learning_rate: of this step, a scalar.
             sound: a scalar bool, whether there is nothing else against the step.
 
         Returns:

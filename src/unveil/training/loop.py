@@ -18,16 +18,15 @@ from torch import Tensor
 from unveil.data import Dataset, Feed, Looks
 from unveil.errors import DivergedError
 from unveil.models import Model
-from unveil.objectives import MODEL, Term
+from unveil.objectives import Term
 from unveil.part import Part
 from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
-from unveil.training.microbatches import Microbatches
 from unveil.training.precision import autocast
 from unveil.training.recovery import LOST, Recovery
-from unveil.training.schedules import learning_rate
 from unveil.training.state import State
 from unveil.training.step import FIGURES, Step
+from unveil.training.steps import Steps
 from unveil.training.stop import Stop
 from unveil.training.tally import Tally
 from unveil.training.team import ALONE, Team
@@ -38,9 +37,6 @@ from unveil.words import number
 log = logging.getLogger(__name__)
 
 VALIDATION_BATCH = 500
-BLOWN_UP = 1_000.0
-"""A step is lost too whose distortion and rate are this many times those of the first step and a nat for each entry of x:
-the learning rate has led it astray, and its gradient leads further."""
 
 
 def fit(
@@ -54,6 +50,7 @@ def fit(
     monitor: Monitor | None = None,
     resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
     team: Team = ALONE,
+    compiling: bool = False,
 ) -> Outcome:
     """Train; afterwards the model has the averaged weights with the smallest loss on the validation split.
 
@@ -67,11 +64,12 @@ def fit(
         monitor: who watches.
         resume: tensors and facts of a checkpoint to go on from; rank 0 gives its state to the others.
         team: the processes that take each step together.
+        compiling: whether the step is compiled, where it can be.
 
     Raises:
         DivergedError: an epoch without one finite step; the model has the best weights from before.
     """
-    trainer = Trainer(model, objective, data, config, precision, journal, monitor, team)
+    trainer = Trainer(model, objective, data, config, precision, journal, monitor, team, compiling)
     device = trainer.feed.device
     try:
         if resume is not None:
@@ -104,6 +102,7 @@ class Trainer:
         journal: Journal | None = None,
         monitor: Monitor | None = None,
         team: Team = ALONE,
+        compiling: bool = False,
     ) -> None:
         self.config, self.precision, self.journal, self.monitor, self.team = config, precision, journal, monitor, team
         self.step = Step(model, objective)
@@ -112,22 +111,13 @@ class Trainer:
         tally = Tally(FIGURES, self.feed.steps_per_epoch, device)
         low = torch.bfloat16 if precision == "bfloat16" else None
         self.state = State(self.step, low, config.clip, config.average, tally, team, config.shard)
-        # foreign layers that move their buffers in a forward pass, whose steps must be undone with the rest
-        norms = [m for m in self.step.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
-        self.drifting = [buffer for norm in norms for buffer in norm.buffers()]
-        self.size = data.space.size
-        self.microbatches = Microbatches(
-            *(self.step, self.feed, self.state.flat, team, config.accumulate, config.seed),
-            lambda: autocast(precision, device),
-            self.drifting,
-        )
+        self.steps = Steps(self.step, self.feed, self.state, config, precision, team, data.space.size, compiling)
+        self.microbatches = self.steps.microbatches
         self.stop: Stop | None = None
         self.saved, self.saved_at, self.late = 0, monotonic(), False
-        self.players = self.step.players()
         self.recovery = Recovery(config, self.state, self.feed, journal)
-        self.total = config.epochs * self.feed.steps_per_epoch
+        self.total = self.steps.total
         self.parts = [part for part in self.step.modules() if isinstance(part, Part)]
-        self.moving = [part for part in self.parts if type(part).update is not Part.update]
         looks = config.validate_every > 0 and len(data.validation) > 0
         self.validation = Looks(data.validation, VALIDATION_BATCH, config.seed, config.workers) if looks else None
 
@@ -183,41 +173,11 @@ class Trainer:
 
     def advance(self) -> Tensor:
         """One step: batch and noise are those of (seed, step); a scalar bool, whether it was finite."""
-        state, feed = self.state, self.feed
-        number = state.step
-        t = torch.full((), number / feed.steps_per_epoch, device=feed.device)
-        before = [buffer.clone() for buffer in self.drifting]
-        wanted = None if self.stop is None else self.stop.asked
-        taken = self.microbatches.take(number, t, self._backward, wanted, self._late())
+        taken = self.steps.advance(None if self.stop is None else self.stop.asked, self._late())
         self.late = taken.late
         if taken.wish is not None and self.stop is not None:
             self.stop.by = taken.wish
-        cost = taken.figures["distortion"] + taken.figures["rate"].nan_to_num(0.0, posinf=inf)
-        if number == 0:
-            state.ceiling.copy_((BLOWN_UP * (cost.abs() + self.size)).nan_to_num(inf, posinf=inf))
-        rate = state.slower * learning_rate(self.config, number, self.total)
-        finite = state.optimiser.step(taken.loss, rate, cost <= state.ceiling)
-        with torch.no_grad():
-            for buffer, old in zip(self.drifting, before, strict=True):
-                buffer.copy_(torch.where(finite, buffer, old))
-        state.average.update(number)
-        state.tally.add(taken.figures, finite, number % feed.steps_per_epoch)
-        if self.moving and bool(finite):
-            self.microbatches.move(self.moving, taken.draws, number)
-        state.step = number + 1
-        return finite
-
-    def _backward(self, losses: Mapping[str, Tensor]) -> None:
-        """Each player's weights get the gradient of their own loss."""
-        if len(losses) == 1:
-            losses[MODEL].backward()
-            return
-        last = list(losses)[-1]
-        for name, loss in losses.items():
-            mine = self.players[name]
-            gradients = torch.autograd.grad(loss, mine, retain_graph=name != last, allow_unused=True)
-            for parameter, gradient in zip(mine, gradients, strict=True):
-                parameter.grad = gradient
+        return taken.finite
 
     def _end_epoch(self, epoch: int) -> None:
         """Read what the steps summed up, look at the validation split, tell journal and monitor."""
@@ -269,7 +229,7 @@ class Trainer:
             state.consider(None)
         state.use_best()
         self.step.eval()
-        return Outcome(state.step, finished, state.best_step, state.best_value)
+        return Outcome(state.step, finished, state.best_step, state.best_value, compiled=self.steps.compiled)
 
 
 def _with_elbo(figures: Mapping[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ noise of a microbatch is a function of (seed, step, microbatch), so it does not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from unveil.errors import SettingError
 from unveil.models import Draw
 from unveil.part import Part
 from unveil.randomness import reseed
+from unveil.training.compiled import Run, Scalars
 from unveil.training.flat import Flat
 from unveil.training.peers import Asked, Microbatch, added, converse
 from unveil.training.step import FIGURES, Step
@@ -28,7 +29,6 @@ from unveil.training.stop import WISHES
 from unveil.training.team import Team
 from unveil.words import counted
 
-Scalars = Mapping[str, Tensor]
 RARELY = 10
 """Steps after which a GPU is asked whether somebody wants to stop: each time it must have finished what it was given."""
 
@@ -63,7 +63,7 @@ class Microbatches:
         turns: microbatches of each of them.
         seed: of the noise.
         low: gives the context in which a forward pass runs.
-        drifting: buffers that foreign layers move in a forward pass.
+        run: makes losses and figures of a whole batch; None for the step as it is.
 
     Raises:
         SettingError: a batch with fewer examples than microbatches.
@@ -78,10 +78,11 @@ class Microbatches:
         turns: int,
         seed: int,
         low: Callable[[], AbstractContextManager[Any]],
-        drifting: Sequence[Tensor],
+        run: Run | None = None,
     ) -> None:
         self.step, self.feed, self.flat, self.team, self.seed, self.low = step, feed, flat, team, seed, low
-        self.drifting = drifting
+        self.run = run or step
+        self.drifting = step.drifting()
         self.parts = team.size * turns
         self.mine = range(team.rank * turns, (team.rank + 1) * turns)
         feed.mine = slice(feed.part(self.mine[0], self.parts).start, feed.part(self.mine[-1], self.parts).stop)
@@ -106,10 +107,7 @@ class Microbatches:
         """
         if self.parts == 1:
             self.reseed(number, 0)
-            with self.low():
-                losses, figures, draw = self.step(self.feed.batch(number), t)
-            backward(losses)
-            return Taken(added(losses.values()), figures, [draw])
+            return self.whole(self.feed.batch(number), t, backward)
         before, drifted = self._buffers(), [torch.zeros_like(buffer, dtype=torch.float64) for buffer in self.drifting]
         make = self._together if self.step.objective.couples and len(self.mine) > 1 else self._one_by_one
         said: list[Tensor] = []
@@ -124,6 +122,13 @@ class Microbatches:
             buffer.copy_(mean if buffer.is_floating_point() else mean.round())
         loss, *means, wish, late = self._exchange(added(said), number, wanted, late)
         return Taken(loss, dict(zip(FIGURES, means, strict=True)), draws, wish, late)
+
+    def whole(self, batch: Batch, t: Tensor, backward: Callable[[Scalars], None]) -> Taken:
+        """Likewise for a step that is made of one batch, whose noise is that of the generators as they are."""
+        with self.low():
+            losses, figures, draw = self.run(batch, t)
+        backward(losses)
+        return Taken(added(losses.values()), figures, [] if draw is None else [draw])
 
     def _exchange(self, said: Tensor, number: int, wanted: str | None, late: bool) -> tuple[Any, ...]:
         """Loss and figures, summed over ranks as the gradients are, who wants to stop, and whether rank 0 wants to save."""

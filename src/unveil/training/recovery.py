@@ -130,4 +130,4 @@ class Recovery:
         return f"step {step} (rows {', '.join(map(str, rows[:SHOWN]))}{' ...' if len(rows) > SHOWN else ''})"
 
     def _rows(self, step: int) -> list[int]:
-        return self.feed.split.rows[self.feed.positions(step)].tolist()
+        return self.feed.split.rows[self.feed.positions(step).cpu()].tolist()

@@ -11,6 +11,7 @@ from unveil.data import Batch
 from unveil.errors import SettingError
 from unveil.models import Draw, Model
 from unveil.objectives import MODEL, Loss, Term
+from unveil.part import Part
 
 FIGURES = ("loss", "distortion", "rate")
 """What a step reports, in this order: means over the batch, nats per example; a rate that is infinite is no number."""
@@ -46,6 +47,15 @@ class Step(nn.Module):
             rate = draw.rate.mean() if draw.rated else torch.full_like(losses[MODEL], torch.nan)
             figures = {"loss": losses[MODEL], "distortion": draw.distortion.mean(), "rate": rate}
         return losses, figures
+
+    def moving(self) -> list[Part]:
+        """The parts that take in the draw of each step."""
+        return [part for part in self.modules() if isinstance(part, Part) and type(part).update is not Part.update]
+
+    def drifting(self) -> list[Tensor]:
+        """Buffers of foreign layers, which move them in a forward pass: when a step is undone they are put back."""
+        norms = [m for m in self.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
+        return [buffer for norm in norms for buffer in norm.buffers()]
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Whose weights follow which loss; every trained weight belongs to exactly one player.

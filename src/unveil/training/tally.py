@@ -21,10 +21,10 @@ class Tally:
         self.names = tuple(names)
         self.rows = torch.full((steps, len(names) + 1), torch.nan, device=device)
 
-    def add(self, figures: Mapping[str, Tensor], finite: Tensor, place: int) -> None:
-        """Take in the scalars of the epoch's step `place`; `finite` is a scalar bool."""
+    def add(self, figures: Mapping[str, Tensor], finite: Tensor, place: Tensor) -> None:
+        """Take in the scalars of the epoch's step `place` (1,); `finite` is a scalar bool."""
         row = [figures[name].detach() for name in self.names]
-        torch.stack([*row, finite.to(row[0].dtype)], out=self.rows[place])
+        self.rows.index_copy_(0, place, torch.stack([*row, finite.to(row[0].dtype)]).unsqueeze(0))
 
     def read(self) -> tuple[dict[str, float], list[int]]:
         """Means over the finite steps by name (nan when there was none), and the places of those that were lost."""

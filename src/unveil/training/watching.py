@@ -48,6 +48,7 @@ class Outcome:
         stopped_by: the name of the signal, 'SIGINT' or 'SIGTERM'; None where there was none.
         best_step: after which step its weights were averaged.
         best_value: their loss on the validation split, all warm-ups over; None without one.
+        compiled: whether its steps were.
     """
 
     steps: int
@@ -55,3 +56,4 @@ class Outcome:
     best_step: int
     best_value: float | None
     stopped_by: str | None = None
+    compiled: bool = False

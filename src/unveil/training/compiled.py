@@ -1,0 +1,106 @@
+"""Whether a step is compiled by torch.compile, and how.
+
+Compiling takes half a minute and saves a part of each step, so it is for trainings of many. Which those are is decided
+before the first step from sizes and counts, never by a clock, so that a run that goes on goes on with the same arithmetic.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unveil.data import Batch, Feed, Split
+from unveil.evaluation import operations
+from unveil.models import Draw
+from unveil.randomness import reseed
+from unveil.training.config import Precision, Training
+from unveil.training.precision import autocast
+from unveil.training.step import Step
+
+Scalars = Mapping[str, Tensor]
+Run = Callable[[Batch, Tensor], tuple[Scalars, Scalars, Draw | None]]
+"""Losses, figures and, where somebody wants it, the draw of a batch at a time."""
+
+FEW = 4
+"""Examples on which operations are counted."""
+BACKWARD = 3
+"""Times the operations of a forward pass that a step takes: gradients are made of two products for each."""
+OVERHEAD = {"cpu": 2e-3, "cuda": 2e-4}
+"""Seconds of a step that do not depend on its operations: about what they are on the machines that were measured."""
+RATE = {"cpu": 2e11, "cuda": 1e14}
+"""Operations in a second, likewise."""
+LONG = {"cpu": 800.0, "cuda": 120.0}
+"""Seconds, so reckoned, from which compiling is earned back at least twice: it saves a tenth of a step on a CPU, where the
+products take most of it, and half of one of a small network on a GPU."""
+
+
+def pays(step: Step, split: Split, config: Training, precision: Precision, device: torch.device, parts: int = 1) -> bool:
+    """Whether a training is compiled, as its setting says; 'auto' reckons.
+
+    Args:
+        step: what is trained, wherever it is now.
+        split: on what.
+        config: how.
+        precision: of the matrix products.
+        device: where.
+        parts: in how many a step is made.
+    """
+    steps = config.epochs * (len(split) // min(config.batch_size, len(split)))
+    if config.compile != "auto":
+        return config.compile == "always"
+    if device.type not in RATE or obstacle(step, device, parts) or len(split) < FEW:
+        return False
+    if steps * OVERHEAD[device.type] > LONG[device.type]:
+        return True
+    home = next(step.parameters()).device
+    with torch.random.fork_rng([home] if home.type == "cuda" else []), autocast(precision, home):
+        reseed(config.seed, "operations", device=home)
+        batch = Feed(split.subset(torch.arange(FEW)), FEW, config.seed, home).batch(0)
+        count = operations(lambda: step(batch, torch.ones((), device=home)))
+    each = BACKWARD * count / FEW * min(config.batch_size, len(split)) / RATE[device.type]
+    return steps * (OVERHEAD[device.type] + each) > LONG[device.type]
+
+
+def obstacle(step: Step, device: torch.device, parts: int) -> str | None:
+    """Why this step cannot be compiled; None where nothing is known to stand against it."""
+    moving = step.moving()
+    if moving:
+        return f"{type(moving[0]).__name__} takes in the draw of each step"
+    if parts > 1:
+        return "it is made in several parts"
+    if step.drifting():
+        return "it has layers that move in a forward pass"
+    if device.type == "cpu" and not any(which(name) for name in (os.environ.get("CXX") or "g++", "clang++", "c++")):
+        return "there is no C++ compiler here"
+    if device.type == "cuda" and find_spec("triton") is None:
+        return "triton is not installed"
+    return None
+
+
+def compiled(step: Step) -> Run:
+    """A step whose losses and figures are one graph, with the noise of the step as it is.
+
+    What is compiled is kept for the next time in a folder of the user's own: torch's default is one of a known name, where
+    everybody may write.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unveil" / "compiled"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+
+    def scalars(batch: Batch, t: Tensor) -> tuple[Scalars, Scalars]:
+        return step.weigh(step.draw(batch), t)
+
+    options: dict[str, Any] = {"fallback_random": True}  # else the noise is another, and no step can be compared
+    graph = torch.compile(scalars, dynamic=False, fullgraph=True, options=options)
+
+    def run(batch: Batch, t: Tensor) -> tuple[Scalars, Scalars, None]:
+        losses, figures = graph(batch, t)
+        return losses, figures, None
+
+    return run
