@@ -34,8 +34,8 @@ GAPPED = 8
 """Rows with gaps that are tried out."""
 
 FREE = (
-    *("accumulate", "shard", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "nonfinite"),
-    *("threads", "workers", "timeout", "device", "compile"),
+    *("accumulate", "shard", "checkpoint_every", "checkpoint_steps", "checkpoint_minutes", "checkpoint_mib"),
+    *("nonfinite", "threads", "workers", "timeout", "device", "compile"),
 )
 """Settings of training that a resumed run may change; of those that may change a result it is warned."""
 
