@@ -150,7 +150,7 @@ def test_a_likelihood_begins_at_the_mean_of_the_data(digits):
     assert (draw.output.mean.mean((0, 1)) - mean).abs().mean() < 0.1
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("network", ["mlp", "conv", "resnet"])
 @pytest.mark.parametrize("samples", [1, 4])
 def test_a_draw_has_the_shapes_it_states_and_does_not_depend_on_how_the_batch_is_cut(network, samples, digits):
     torch.manual_seed(0)
@@ -202,5 +202,10 @@ def test_impossible_parts_say_what_to_do():
             make()
     with pytest.raises(SettingError, match=r"takes parameters of shape \(4,\)"):
         Gaussian(2)(torch.zeros(3, 6))
-    with pytest.raises(SettingError, match="needs images"):
-        recipe("vae").given(network="conv").model.decoder((2,), (5,))
+    for network in ("conv", "resnet"):
+        with pytest.raises(SettingError, match=f"a {network} network needs images.*use network mlp"):
+            recipe("vae").given(network=network).model.decoder((2,), (5,))
+    with pytest.raises(SettingError, match="resnet cannot have 0 blocks at each size; give at least 1"):
+        recipe("vae").given(blocks=0)
+    with pytest.raises(SettingError, match=r"no activation 'tan'; .*tanh"):
+        recipe("vae").given(activation="tan")

@@ -45,6 +45,8 @@ CASES = [
     Case("iwae-sticking", of(lambda: Iwae(4, "sticking"))),
     Case("iwae-dreg", of(lambda: Iwae(4, "dreg"))),
     Case("conv", named("vae", network="conv")),
+    Case("resnet", named("vae", network="resnet", blocks=2)),
+    Case("tanh", named("vae", activation="tanh")),
 ]
 DENSITIES = [
     Density(

@@ -42,6 +42,9 @@ SMALL = {
     "latent": 2,
     "hidden": (6,),
     "channels": (4, 4),
+    "blocks": 1,
+    "groups": 1,
+    "samples": 5,
     "transforms": 2,
     "pseudo_inputs": 4,
     "exemplars": 4,
@@ -57,7 +60,7 @@ SMALL = {
     "radial": 1,
     "context": 2,
 }
-MORE = {"ladder": {"layers": 2}, "nvae-small": {"channels": (4,)}}
+MORE = {"ladder": {"layers": 2}, "nvae-small": {"channels": (4,)}, "mnist-ladder": {"channels": (4,)}}
 OTHERS = {
     "mixture": lambda: model_of(prior=MixtureOfGaussians(2, 3)),
     "maf": lambda: model_of(prior=Autoregressive(2, 1, (4,))),

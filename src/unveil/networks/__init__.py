@@ -3,9 +3,9 @@
 from unveil.networks.centred import Centred
 from unveil.networks.conv import ConvDecoder, ConvEncoder
 from unveil.networks.grid import GridDecoder, GridEncoder, Summed
-from unveil.networks.ladder import ConvLadder, DenseLadder, PixelDecoder, Rise
+from unveil.networks.ladder import ConvLadder, DenseLadder
 from unveil.networks.mlp import Mlp
-from unveil.networks.residual import ConvBlock, DenseBlock, ResidualDecoder, ResidualEncoder
+from unveil.networks.residual import ConvBlock, DenseBlock, PixelDecoder, ResidualDecoder, ResidualEncoder, Rise
 
 __all__ = [
     "Centred",

@@ -14,12 +14,13 @@ from torch.nn import functional as F
 from unveil.errors import SettingError
 from unveil.words import counted
 
-Activation = Literal["relu", "silu", "gated"]
+Activation = Literal["relu", "silu", "tanh", "gated"]
 
 # what follows a layer, and how many numbers it needs for each that it returns
 _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], int]] = {
     "relu": (torch.relu, 1),
     "silu": (F.silu, 1),
+    "tanh": (torch.tanh, 1),
     "gated": (F.glu, 2),
 }
 
@@ -45,7 +46,7 @@ class Mlp(nn.Module):
         inputs: shape of one input; flattened.
         hidden: width of each hidden layer, from input to output.
         outputs: shape of one output.
-        activation: 'relu', 'silu', or 'gated' (a linear unit times the sigmoid of another).
+        activation: 'relu', 'silu', 'tanh', or 'gated' (a linear unit times the sigmoid of another).
         context: C of a context (N, C) that stands beside the input; 0 for none.
 
     Source: Dauphin et al. 2017, Language Modeling with Gated Convolutional Networks, arXiv:1612.08083 (gated).

@@ -108,7 +108,9 @@ class ResidualEncoder(nn.Module):
 
 
 class ResidualDecoder(nn.Module):
-    """Vectors to images: one linear layer, then at each size residual blocks before it is doubled.
+    """Vectors to images: one linear layer, residual blocks at each size up to half the image's, and patches of pixels.
+
+    No convolution is computed at the size of the image itself, where it would cost as much as most others together.
 
     Args:
         inputs: shape of one input; flattened.
@@ -126,28 +128,29 @@ class ResidualDecoder(nn.Module):
         super().__init__()
         self.inputs, self.channels, self.outputs = tuple(inputs), tuple(channels), tuple(outputs)
         self.context, self.blocks = context, blocks
-        depth, height, width = self.outputs
-        *self._sizes, (low, high) = sizes(height, width, len(self.channels))
-        self.first = nn.Linear(prod(self.inputs) + context, self.channels[0] * low * high)
-        self._start = (self.channels[0], low, high)
+        _, height, width = self.outputs
+        found = sizes(height, width, len(self.channels))[:0:-1]
+        shapes = [(depth, *size) for depth, size in zip(self.channels, found, strict=True)]
+        self._start = shapes[0]
+        self.first = nn.Linear(prod(self.inputs) + context, prod(self._start))
         self.residual = nn.ModuleList(
             nn.ModuleList(ConvBlock(width, width, width) for _ in range(blocks)) for width in self.channels
         )
-        widths = [*self.channels, self.channels[-1]]
-        self.up = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths))
-        self.last = nn.Conv2d(self.channels[-1], depth, 3, padding=1, bias=False)
-        self.bias = nn.Parameter(torch.zeros(self.outputs))  # for each pixel, as in ConvDecoder
+        self.rise = nn.ModuleList(Rise(low[0], high) for low, high in pairwise(shapes))
+        self.last = PixelDecoder(shapes[-1], self.outputs)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.first(beside(z.flatten(1), context, self.context)).unflatten(1, self._start)
-        for blocks, up, size in zip(self.residual, self.up, self._sizes[::-1], strict=True):
-            h = up(F.interpolate(F.silu(refined(h, blocks)), size=size, mode="nearest"))
-        return self.last(F.silu(h)) + self.bias
+        first, *others = self.residual
+        h = refined(h, first)
+        for rise, blocks in zip(self.rise, others, strict=True):
+            h = refined(rise(h), blocks)
+        return self.last(h)
 
     @torch.no_grad()
     def start_at(self, output: Tensor) -> None:
         """Let the output begin around `output` (C, H, W)."""
-        self.bias.copy_(output)
+        self.last.start_at(output)
 
 
 def refined(h: Tensor, blocks: nn.Module) -> Tensor:
@@ -155,3 +158,47 @@ def refined(h: Tensor, blocks: nn.Module) -> Tensor:
     for block in blocks.children():
         h = h + block(h)
     return h
+
+
+class Rise(nn.Module):
+    """Feature maps of one size to those of a larger one: channels mixed, then nearest neighbours.
+
+    Args:
+        inputs: channels before.
+        outputs: (C, H, W) after.
+    """
+
+    def __init__(self, inputs: int, outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.inputs, self.outputs = inputs, tuple(outputs)
+        self.mix = nn.Conv2d(inputs, self.outputs[0], 1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return F.interpolate(self.mix(h), size=self.outputs[1:], mode="nearest")
+
+
+class PixelDecoder(nn.Module):
+    """Feature maps of half an image's size, rounded up, to the image: each gives a patch of two by two pixels.
+
+    Args:
+        inputs: (D, H / 2, W / 2).
+        outputs: (C, H, W).
+
+    Source: Shi et al. 2016, Real-Time Single Image Super-Resolution with a Sub-Pixel CNN, arXiv:1609.05158.
+    """
+
+    def __init__(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.last = nn.Conv2d(self.inputs[0], 4 * self.outputs[0], 3, padding=1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(self.outputs))  # for each pixel: most pixels of a digit are always black
+
+    def forward(self, h: Tensor) -> Tensor:
+        _, height, width = self.outputs
+        image = F.pixel_shuffle(self.last(F.silu(h)), 2)
+        return image[..., :height, :width] + self.bias
+
+    @torch.no_grad()
+    def start_at(self, output: Tensor) -> None:
+        """Let the output begin around `output` (C, H, W)."""
+        self.bias.copy_(output)

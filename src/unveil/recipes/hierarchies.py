@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from unveil.data import Dataset
 from unveil.errors import SettingError
 from unveil.models import Group, Ladder
 from unveil.networks import Centred, ConvBlock, ConvLadder, DenseBlock, DenseLadder, Mlp, PixelDecoder, Rise
 from unveil.objectives import Distortion, Rate
 from unveil.parts import Gaussian, Net, Standard
-from unveil.recipes.recipe import Composition, Networks, likelihood_of, register, seeing
+from unveil.recipes.recipe import RECIPES, Composition, Networks, likelihood_of, register, seeing
 from unveil.training.config import Training
 
 
@@ -92,3 +94,11 @@ def nvae_small(data: Dataset, networks: Networks, groups: int = 1, planes: int =
     posterior = Net(Mlp(sizes[0], (), (2 * latent,)), Gaussian(latent))
     model = Ladder(Standard(latent), up, posterior, Mlp((latent,), (), sizes[0]), rungs, likelihood)
     return model, Distortion() + networks.warm(Rate())
+
+
+RECIPES["mnist-ladder"] = replace(
+    RECIPES["nvae-small"].given(channels=(64, 96), groups=5, planes=4, kl_warmup=10.0),
+    name="mnist-ladder",
+    summary="for records on MNIST: ten latent images below a vector; 9 minutes on an H200, days on 2 cores",
+    training=Training(epochs=100, batch_size=256, average=0.999),
+)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from unveil.data import Dataset
 from unveil.errors import SettingError
 from unveil.objectives import Distortion, Rate
 from unveil.parts import Coupling, Exemplar, Vamp
-from unveil.recipes.recipe import Composition, Networks, register
+from unveil.recipes.recipe import RECIPES, Composition, Networks, register
 from unveil.training.config import Training
 
 REFIT = Training(epochs=10)
@@ -71,3 +73,17 @@ def flow_prior(data: Dataset, networks: Networks, transforms: int = 6, width: in
     """
     prior = Coupling(networks.latent, transforms, (width, width))
     return networks.vae(data, prior=prior), Distortion() + networks.warm(Rate())
+
+
+RECIPES["mnist-flow"] = replace(
+    RECIPES["flow-prior"].given(kl_warmup=20.0),
+    name="mnist-flow",
+    summary="for records on MNIST: the layers of mnist under a flow; 20 minutes on 2 cores",
+    training=Training(epochs=300, average=0.999),
+)
+RECIPES["mnist-conv"] = replace(
+    RECIPES["flow-prior"].given(network="resnet", channels=(32, 64, 128), blocks=2, kl_warmup=20.0),
+    name="mnist-conv",
+    summary="for records on MNIST: residual convolutions under a flow; 90 minutes on 2 cores",
+    training=Training(epochs=120, average=0.999),
+)

@@ -17,15 +17,15 @@ from torch import nn
 from unveil.data import MEANING, Dataset
 from unveil.errors import SettingError, unknown
 from unveil.models import VAE, Model
-from unveil.networks import Centred, ConvDecoder, ConvEncoder, Mlp
+from unveil.networks import Centred, ConvDecoder, ConvEncoder, Mlp, ResidualDecoder, ResidualEncoder
+from unveil.networks.mlp import Activation
 from unveil.objectives import Term, Warmup
 from unveil.part import Conditional, Likelihood
 from unveil.parts import Columns, Gaussian, Head, Isotropic, Net, Standard, Tabular, likelihood_for
 from unveil.parts.tabular import width
 from unveil.training.config import Training
 
-Activation = Literal["relu", "silu", "gated"]
-Kind = Literal["mlp", "conv"]
+Kind = Literal["mlp", "conv", "resnet"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Networks:
         latent: dimensions of z.
         hidden: width of each hidden layer of the encoder; the decoder has them in reverse.
         activation: of the hidden layers of an mlp.
-        network: 'mlp', or 'conv' for images.
-        channels: of a conv network, after each halving of the image.
+        network: 'mlp', or for images 'conv', or 'resnet', which is deeper.
+        channels: of a conv network or resnet, after each halving of the image.
+        blocks: of a resnet, residual blocks at each size.
         kl_warmup: epochs over which the rate's weight rises from 0.
         gain: by how much the encoder's centred input is multiplied.
     """
@@ -47,6 +48,7 @@ class Networks:
     activation: Activation = "gated"
     network: Kind = "mlp"
     channels: tuple[int, ...] = (32, 64, 64)
+    blocks: int = 1
     kl_warmup: float = 5.0
     gain: float = 0.25
 
@@ -55,6 +57,8 @@ class Networks:
             raise SettingError(f"a latent space cannot have {self.latent} dimensions; give at least 1")
         if min((*self.hidden, *self.channels), default=1) < 1:
             raise SettingError(f"layers cannot have widths {self.hidden} or {self.channels}; give positive ones")
+        if self.blocks < 1:
+            raise SettingError(f"a resnet cannot have {self.blocks} blocks at each size; give at least 1")
         for name, known in (("activation", Activation), ("network", Kind)):
             if getattr(self, name) not in get_args(known):
                 raise unknown(name, str(getattr(self, name)), get_args(known))
@@ -67,7 +71,9 @@ class Networks:
         def network(shape: tuple[int, ...]) -> nn.Module:
             if self.network == "mlp":
                 return Mlp(shape, self.hidden, outputs, self.activation, context)
-            return ConvEncoder(_image(shape), self.channels, outputs, context)
+            if self.network == "conv":
+                return ConvEncoder(self._image(shape), self.channels, outputs, context)
+            return ResidualEncoder(self._image(shape), self.channels, outputs, context, self.blocks)
 
         return seeing(data, network, self.gain)
 
@@ -75,7 +81,16 @@ class Networks:
         """A network from z (N, *inputs) to (N, *outputs)."""
         if self.network == "mlp":
             return Mlp(inputs, self.hidden[::-1], outputs, self.activation, context)
-        return ConvDecoder(inputs, self.channels[::-1], _image(tuple(outputs)), context)
+        if self.network == "conv":
+            return ConvDecoder(inputs, self.channels[::-1], self._image(outputs), context)
+        return ResidualDecoder(inputs, self.channels[::-1], self._image(outputs), context, self.blocks)
+
+    def _image(self, shape: Sequence[int]) -> Sequence[int]:
+        if len(shape) != 3:
+            raise SettingError(
+                f"a {self.network} network needs images, and one example here has shape {tuple(shape)}; use network mlp"
+            )
+        return shape
 
     def posterior(self, data: Dataset, head: Head | None = None, event_shape: Sequence[int] | None = None) -> Net:
         """q(z|x): an encoder under `head`, a diagonal Gaussian unless something else is asked for."""
@@ -130,12 +145,6 @@ def seeing(data: Dataset, network: Callable[[tuple[int, ...]], nn.Module], gain:
     centred = Centred(network(space.shape), space.shape, gain / unit)
     centred.centre_at(train.mean())
     return centred
-
-
-def _image(shape: Sequence[int]) -> tuple[int, ...]:
-    if len(shape) != 3:
-        raise SettingError(f"a conv network needs images, and one example here has shape {tuple(shape)}; use network mlp")
-    return tuple(shape)
 
 
 def _context(data: Dataset) -> int:
