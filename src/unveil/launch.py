@@ -39,6 +39,8 @@ from unveil.training.unfinished import most
 from unveil.training.watching import Monitor, Outcome
 
 RUNS = Path("runs")
+Keep = Callable[[int, dict[str, Tensor], Mapping[str, Any]], None]
+"""Writes the checkpoint after a step: its tensors and facts."""
 
 PLAIN = (bool, int, float, str, tuple, list, type(None))
 """What run.json can say of a recipe's settings."""
@@ -47,8 +49,8 @@ PLAIN = (bool, int, float, str, tuple, list, type(None))
 class _Journal:
     """Records and checkpoints go to the run folder; what depends on time has a file of its own."""
 
-    def __init__(self, folder: RunFolder, cut: Cut) -> None:
-        self.folder, self.cut = folder, cut
+    def __init__(self, folder: RunFolder, keep: Keep) -> None:
+        self.folder, self.checkpoint = folder, keep
         lines = folder.lines("timing.jsonl")
         self.start = perf_counter() - (lines[-1]["seconds"] if lines else 0.0)
 
@@ -63,15 +65,12 @@ class _Journal:
     def back(self, step: int) -> None:
         self.folder.forget_after(step)
 
-    def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
-        save(self.folder, step, state, facts, self.cut)
-
 
 class _Slices:
     """Of a rank that has its slice of checkpoints to write, and nothing else."""
 
-    def __init__(self, folder: RunFolder, cut: Cut) -> None:
-        self.folder, self.cut = folder, cut
+    def __init__(self, keep: Keep) -> None:
+        self.checkpoint = keep
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Rank 0 writes it."""
@@ -81,9 +80,6 @@ class _Slices:
 
     def back(self, step: int) -> None:
         """Rank 0 removes them."""
-
-    def checkpoint(self, step: int, state: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
-        save(self.folder, step, state, facts, self.cut)
 
 
 def train(
@@ -148,10 +144,11 @@ def train(
             work = partial(fit, model, objective, data, config, precision, team=team, compiling=compiling)
             whole = nn.ModuleDict({"model": model, "objective": objective}).to(device)
             cut = Cut(sum(one.numel() for one in whole.parameters() if one.requires_grad), team, config.shard)
+            keep = partial(save, folder, cut=cut, most=int(config.checkpoint_mib * 2**20))
             if team.rank == 0:
-                manifest = team.tell(_record(folder, manifest, whole, partial(work, monitor=monitor), resume, cut))
+                manifest = team.tell(_record(folder, manifest, whole, partial(work, monitor=monitor), resume, cut, keep))
             else:
-                manifest = _follow(folder, whole, work, cut)
+                manifest = _follow(folder, whole, work, cut, keep)
     return Run(model, objective, manifest, folder.path, data)
 
 
@@ -189,14 +186,14 @@ def _folder(out: str | Path | None, name: str, resume: bool, team: Team) -> RunF
     return folder
 
 
-def _follow(folder: RunFolder, whole: nn.ModuleDict, work: Callable[..., Outcome], cut: Cut) -> dict[str, Any]:
+def _follow(folder: RunFolder, whole: nn.ModuleDict, work: Callable[..., Outcome], cut: Cut, keep: Keep) -> dict[str, Any]:
     """Do the work as one of those ranks that leave nothing but their slices; the manifest as rank 0 left it."""
     team = cut.team
     try:
         if cut.whole:
             work()
         else:
-            work(journal=_Slices(folder, cut), resume=follow(folder, most(whole), cut))
+            work(journal=_Slices(keep), resume=follow(folder, most(whole), cut))
     except DivergedError:
         team.tell()  # it is rank 0's to say, and to save what is worth it
         raise
@@ -212,6 +209,7 @@ def _record(
     work: Callable[..., Outcome],
     resume: bool,
     cut: Cut,
+    keep: Keep,
 ) -> dict[str, Any]:
     """Do the work and leave what comes of it in the folder; the manifest as it is there in the end."""
     team = cut.team
@@ -226,7 +224,7 @@ def _record(
         outcome: Outcome | None = None
         failure: DivergedError | None = None
         try:
-            outcome = work(journal=_Journal(folder, cut), resume=state)
+            outcome = work(journal=_Journal(folder, keep), resume=state)
         except DivergedError as error:
             failure, outcome = error, error.outcome
         if outcome is not None:

@@ -101,13 +101,13 @@ def killed(out):
     team, saved = join(60.0), 0
     write = pieces.write
 
-    def dying(place, state, rank, size):
+    def dying(place, state, planned, rank):
         nonlocal saved
         saved += 1
         if saved == 3 and rank == 1:
-            (place / f".{pieces.name_of(rank, size)}.tmp").write_bytes(b"half")
+            (place / f".{pieces.name_of(rank, 2)}.tmp").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
-        return write(place, state, rank, size)
+        return write(place, state, planned, rank)
 
     pieces.write = dying
     try:

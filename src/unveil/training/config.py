@@ -34,6 +34,7 @@ class Training:
         checkpoint_every: epochs between checkpoints; 0 for none of these. There is always one at the end.
         checkpoint_steps: steps between checkpoints, for epochs that are long; 0 for none of these.
         checkpoint_minutes: minutes after which one is due whatever the step; 0 for none of these.
+        checkpoint_mib: MiB that no file of a checkpoint is to exceed, at least 1; 0 for one file.
         nonfinite: what becomes of a step with a loss or gradient that is not finite or has blown up, which changes no
             weights in any case: 'skip' leaves it out, 'stop' ends the training, 'roll-back' goes back to the beginning of
             the epoch and on at half the learning rate, and leaves the step out if it comes again.
@@ -62,6 +63,7 @@ class Training:
     checkpoint_every: int = 5
     checkpoint_steps: int = 0
     checkpoint_minutes: float = 10.0
+    checkpoint_mib: float = 0.0
     nonfinite: Nonfinite = "skip"
     seed: int = 0
     device: str = "cpu"
@@ -84,6 +86,8 @@ class Training:
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         minutes = self.checkpoint_minutes
         _require(self, "checkpoint_minutes", isfinite(minutes) and minutes >= 0, "at least 0")
+        mib = self.checkpoint_mib
+        _require(self, "checkpoint_mib", mib == 0 or (isfinite(mib) and mib >= 1), "at least 1, or 0 for one file")
         kinds = {"schedule": Schedule, "precision": Precision, "nonfinite": Nonfinite, "compile": Compile}
         for name, known in kinds.items():
             if getattr(self, name) not in get_args(known):
