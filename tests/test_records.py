@@ -1,5 +1,8 @@
 """The recipes for records: what they are at full size, and that they train; and the command that measures them."""
 
+import importlib
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -84,3 +87,59 @@ def test_the_weights_of_a_record_are_a_file_of_at_most_16_mib():
     images = torch.zeros(60, 1, 28, 28, dtype=torch.uint8)
     for name in SMALL:
         assert size(composed(name, from_arrays(images, name="as large as MNIST's"))[0]) < 16 * 2**20 - 2**16, name
+
+
+# the command that measures them
+
+
+@pytest.fixture(scope="module")
+def records():
+    """bench/records.py, which stands beside the package."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(Path(__file__).parents[1] / "bench"))
+        yield importlib.import_module("records")
+
+
+def test_every_recipe_for_records_has_a_row_and_the_page_its_table(records):
+    assert {one.recipe for one in records.ALL} == set(SMALL)
+    text = records.PAGE.read_text(encoding="utf-8")
+    assert all(f"`unveil {' '.join(one.train('SEED'))}`" in text for one in records.ALL)
+
+
+def test_a_row_is_refreshed_and_the_others_stay(records):
+    empty = records.table("", {})
+    assert empty.count(records.NOT_YET) == 3
+    assert empty.count(records.NO_MACHINE) == 3
+    first, second = records.ALL[:2]
+    one = records.table(empty, {first.name: first.row("85.01 ± 0.21", "3,500 s", "2 cores")})
+    two = records.table(one, {second.name: second.row("83.01 ± 0.21", "1,100 s", "2 cores")})
+    assert [line for line in two.splitlines() if "± 0.21" in line] == [
+        first.row("85.01 ± 0.21", "3,500 s", "2 cores"),
+        second.row("83.01 ± 0.21", "1,100 s", "2 cores"),
+    ]
+    again = records.table(two, {first.name: first.row("84.99 ± 0.21", "3,400 s", "2 cores")})
+    assert "85.01" not in again
+    assert "83.01" in again
+    assert len(again.splitlines()) == 2 + len(records.ALL)
+
+
+def test_a_seed_is_trained_and_evaluated_by_commands_once(mnist, records, tmp_path, monkeypatch, capsys):
+    small = ("--epochs", "1", "--model.hidden", "8", "--model.transforms", "2", "--model.width", "8")
+    record = records.Record("small", "mnist-flow", 200.0, "a second", 2, 20, small)
+    found = records.measured(record, 0, tmp_path, None)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert found.report.nats.samples == 2
+    assert found.report.nll.n == 20
+    page = records.details(record, [found])
+    for said in (f"unveil {' '.join(record.train(0))}", "the model is in small-0", '"epoch": 1', str(found.report)):
+        assert said in page
+    assert str(tmp_path) not in page
+    assert f"{found.report.nll.value:.2f} ± {found.report.nll.stderr:.2f} | 2 | 20 | 200.0" in records.row_of(
+        record, [found]
+    )
+
+    monkeypatch.setattr(records, "_call", lambda *given: pytest.fail("what is done already is not done again"))
+    assert str(records.measured(record, 0, tmp_path, None).report) == str(found.report)
+    other = records.Record("small", "mnist-flow", 200.0, "a second", 4, 20, small)
+    with pytest.raises(pytest.fail.Exception, match="done already"):
+        records.measured(other, 0, tmp_path, None)  # evaluated with another K

@@ -100,5 +100,5 @@ RECIPES["mnist-ladder"] = replace(
     RECIPES["nvae-small"].given(channels=(64, 96), groups=5, planes=4, kl_warmup=10.0),
     name="mnist-ladder",
     summary="for records on MNIST: ten latent images below a vector; 9 minutes on an H200, days on 2 cores",
-    training=Training(epochs=100, batch_size=256, average=0.999),
+    training=Training(epochs=100, batch_size=256, average=0.999, checkpoint_mib=16.0),
 )
