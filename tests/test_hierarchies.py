@@ -243,6 +243,22 @@ def test_every_input_pixel_reaches_the_features_and_every_output_pixel_hangs_on_
     assert (moved[0] != moved[1]).all()
 
 
+def test_fresh_residual_networks_neither_hush_nor_shout():
+    """What is left where blocks begin at zero is a linear stack, in which torch's own weights lose almost half a layer."""
+    torch.manual_seed(0)
+    x, z = torch.randn(50, 1, 28, 28), torch.randn(50, 40)
+    encoder, decoder = ResidualEncoder((1, 28, 28), (32, 64, 128), (3,)), ResidualDecoder((40,), (128, 64, 32), (1, 28, 28))
+    h = x
+    for down in encoder.down:
+        h = down(h)
+    assert 0.6 < h.std() < 1.4
+    h = decoder.first(z).unflatten(1, (128, 4, 4))
+    for rise in decoder.rise:
+        h = rise(h)
+    assert h.shape == (50, 32, 14, 14)
+    assert 0.6 < h.std() < 1.4
+
+
 def test_blocks_begin_at_zero_and_contexts_are_seen():
     torch.manual_seed(0)
     x, c = torch.rand(2, *E), torch.eye(2)

@@ -16,6 +16,10 @@ from torch.nn import functional as F
 from unveil.networks.conv import sizes
 from unveil.networks.mlp import beside
 
+EVEN = 3**0.5
+"""By what a fresh layer of torch's is multiplied to give what is as large as what it is given: a stack that is linear, as
+residual networks are before their blocks have learned anything, would otherwise lose almost half at every layer."""
+
 
 def scaled(layer: nn.Linear | nn.Conv2d, gain: float) -> None:
     """Let a fresh layer give `gain` times what it would, without its bias."""
@@ -94,7 +98,10 @@ class ResidualEncoder(nn.Module):
         self.context, self.blocks = context, blocks
         depth, height, width = self.inputs
         widths = [depth, *self.channels]
-        self.down = nn.ModuleList(nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths))
+        down = [nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in pairwise(widths)]
+        for layer in down:
+            scaled(layer, EVEN)
+        self.down = nn.ModuleList(down)
         self.residual = nn.ModuleList(
             nn.ModuleList(ConvBlock(width, width, width) for _ in range(blocks)) for width in self.channels
         )
@@ -136,7 +143,11 @@ class ResidualDecoder(nn.Module):
         self.residual = nn.ModuleList(
             nn.ModuleList(ConvBlock(width, width, width) for _ in range(blocks)) for width in self.channels
         )
-        self.rise = nn.ModuleList(Rise(low[0], high) for low, high in pairwise(shapes))
+        rise = [Rise(low[0], high) for low, high in pairwise(shapes)]
+        scaled(self.first, EVEN)
+        for one in rise:
+            scaled(one.mix, EVEN)
+        self.rise = nn.ModuleList(rise)
         self.last = PixelDecoder(shapes[-1], self.outputs)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:

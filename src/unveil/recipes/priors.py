@@ -82,8 +82,8 @@ RECIPES["mnist-flow"] = replace(
     training=Training(epochs=300, average=0.999),
 )
 RECIPES["mnist-conv"] = replace(
-    RECIPES["flow-prior"].given(network="resnet", channels=(32, 64, 128), blocks=2, kl_warmup=20.0),
+    RECIPES["flow-prior"].given(network="resnet", channels=(32, 64, 128), blocks=2, gain=1.0, kl_warmup=20.0),
     name="mnist-conv",
     summary="for records on MNIST: residual convolutions under a flow; 90 minutes on 2 cores",
-    training=Training(epochs=120, average=0.999),
+    training=Training(epochs=120, learning_rate=3e-3, average=0.999),
 )
