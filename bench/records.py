@@ -90,7 +90,6 @@ class Record:
 
 GPU: dict[str, Any] = {"device": "cuda", "samples": 1_000}
 LONG = ("--epochs", "400")
-"""Where a GPU takes a step in less time than its host needs to ask for one."""
 ALL = (
     Record("iwae-50", "iwae-50", 85.5, "60 min on 2 cores", 5_000),
     Record("mnist-flow", "mnist-flow", 83.5, "20 min on 2 cores", 5_000),

@@ -10,7 +10,7 @@ import torch
 import unveil
 from unveil.errors import RunError, SettingError
 from unveil.refit import refit_prior
-from unveil.store import RunFolder, pieces
+from unveil.store import RunFolder, pieces, tensors
 from unveil.training import Training
 from unveil.training.cut import Cut
 from unveil.training.saving import save
@@ -101,6 +101,25 @@ def test_a_missing_or_damaged_file_is_noticed_and_training_goes_back(trained, tm
         unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, checkpoint_mib=1.0, **SETTINGS)
         assert "going back to the checkpoint before" in caplog.text
         assert ends_of(tmp_path / "run") == ends_of(trained / "one")
+
+
+def test_a_save_that_ends_between_two_files_leaves_the_checkpoint_before(trained, tiny, tmp_path, monkeypatch):
+    save, files = tensors.save, len(list(last_of(trained / "cut").glob("*.safetensors")))
+    written = []
+
+    def failing(path, kept):
+        written.append(path)
+        if len(written) == files + 3:  # the third of the second checkpoint
+            raise OSError(28, "No space left on device")
+        return save(path, kept)
+
+    monkeypatch.setattr(tensors, "save", failing)
+    with pytest.raises(RunError, match="No space left"):
+        unveil.train(tiny, "vae", out=tmp_path / "run", checkpoint_mib=1.0, **SETTINGS)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [written[0].parent.name[1:-4]]
+    monkeypatch.undo()
+    unveil.train(tiny, "vae", out=tmp_path / "run", resume=True, checkpoint_mib=1.0, **SETTINGS)
+    assert ends_of(tmp_path / "run") == ends_of(trained / "one")
 
 
 def test_what_cannot_be_cut_is_saved_all_the_same_and_said(tiny, tmp_path, caplog):
