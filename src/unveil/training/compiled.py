@@ -34,7 +34,7 @@ BACKWARD = 3
 """Times the operations of a forward pass that a step takes: gradients are made of two products for each."""
 OVERHEAD = {"cpu": 2e-3, "cuda": 2e-4}
 """Seconds of a step that do not depend on its operations: about what they are on the machines that were measured."""
-RATE = {"cpu": 2e11, "cuda": 1e14}
+RATE = {"cpu": 1.5e11, "cuda": 1e14}
 """Operations in a second, likewise."""
 LONG = {"cpu": 800.0, "cuda": 120.0}
 """Seconds, so reckoned, from which compiling is earned back at least twice: it saves a tenth of a step on a CPU, where the
