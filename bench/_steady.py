@@ -81,8 +81,12 @@ def products(function: Callable[[], Any], device: torch.device) -> Callable[[], 
     class Collect(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func._overloadpacket in flop_registry:
-                calls.append((func, args, kwargs or {}))
+                calls.append((func, [apart(one) for one in args], kwargs or {}))
             return func(*args, **(kwargs or {}))
+
+    def apart(given: Any) -> Any:
+        """Without the graph that made it, which would live as long."""
+        return given.detach() if isinstance(given, torch.Tensor) else given
 
     with Collect():
         function()
@@ -99,7 +103,12 @@ def products(function: Callable[[], Any], device: torch.device) -> Callable[[], 
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         again()
-    return graph.replay
+
+    def replayed() -> None:
+        assert calls  # whose tensors the graph reads, so that they live as long as it does
+        graph.replay()
+
+    return replayed
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,8 @@ def measure(case: Case, data: Dataset, device: torch.device, compiling: bool, ro
     seconds = timer(device)
     plain = trainer(case, data, device)
     steps: dict[str, Callable[[], Any]] = {"plain": plain.advance}
+    for _ in range(WARM):  # captured, where it can be, before anything else holds on to what it made
+        plain.advance()
     if compiling:
         made = trainer(case, data, device, True)
         if not made.steps.compiled:
@@ -141,7 +152,7 @@ def measure(case: Case, data: Dataset, device: torch.device, compiling: bool, ro
     for _ in range(rounds):
         for name, function in steps.items():
             found[name].append(seconds(function, times[name]))
-    quick = found.get("compiled", found["plain"])
+    quick = min((found[name] for name in found if name != "alone"), key=median)
     shares = [alone / step for alone, step in zip(found["alone"], quick, strict=True)]
     middle = {name: median(values) for name, values in found.items()}
     return Steady(middle["plain"], middle.get("compiled"), middle["alone"], count, median(shares))

@@ -36,9 +36,14 @@ HEAD = """| network | batch | a step | compiled | its products alone | share | o
 |---|---|---|---|---|---|---|---|"""
 
 
+def named(case: Case) -> str:
+    """What its network is called here."""
+    return "example" if case.gray else case.recipe
+
+
 def row(case: Case, batch: int, found: Steady, rate: float) -> str:
     """A line of the table."""
-    quick = found.compiled or found.plain
+    quick = min(found.compiled or found.plain, found.plain)
     compiled = "" if found.compiled is None else f"{1e3 * found.compiled:.2f} ms"
     return (
         f"| {case.name} | {batch} | {1e3 * found.plain:.2f} ms | {compiled} | {1e3 * found.alone:.2f} ms | "
@@ -49,13 +54,16 @@ def row(case: Case, batch: int, found: Steady, rate: float) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="recipes, and example; none for all of the table")
+    known = [named(case) for case in CASES]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(dict.fromkeys(known))}; none for all")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--data-dir")
     parser.add_argument("--write", action="store_true", help="put the table into docs/speed.md")
     given = parser.parse_args()
-    cases = [case for case in CASES if not given.names or (case.recipe if not case.gray else "example") in given.names]
+    if given.names and (given.write or not set(given.names) <= set(known)):
+        parser.error("names are of the table's networks, and the table is written as a whole: leave names or --write out")
+    cases = [case for case in CASES if not given.names or named(case) in given.names]
     device = torch.device("cpu")
     precision = resolve("auto", device)
     rate = matrix_rate(getattr(torch, precision))

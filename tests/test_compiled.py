@@ -1,5 +1,6 @@
 """Steps that are compiled or captured: the same steps, and decided upon before the first of them."""
 
+import warnings
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -98,7 +99,7 @@ def test_a_compiled_training_takes_the_same_steps_and_goes_on_exactly(tiny, tmp_
 def test_what_cannot_be_compiled_is_trained_as_it_is_or_refused(tiny, monkeypatch, caplog):
     caplog.set_level("INFO")
     always = replace(FEW, compile="always")
-    with pytest.raises(SettingError, match="Vamp takes in the draw of each step; leave compile at 'auto'"):
+    with pytest.raises(SettingError, match="Vamp takes in the draw of each step; take compile='auto'"):
         trainer_of(tiny, "vamp", always, True, pseudo_inputs=5)
     with pytest.raises(SettingError, match="made in several parts"):
         trainer_of(tiny, config=replace(always, accumulate=2), compiling=True)
@@ -115,7 +116,7 @@ def test_what_cannot_be_compiled_is_trained_as_it_is_or_refused(tiny, monkeypatc
         return run
 
     monkeypatch.setattr("unveil.training.steps.compiled", broken)
-    with pytest.raises(SettingError, match=r"torch\.compile says: no such operation; leave"):
+    with pytest.raises(SettingError, match=r"torch\.compile says: no such operation; take"):
         trainer_of(tiny, config=always, compiling=True)
     plain, fallen = trainer_of(tiny), trainer_of(tiny, compiling=True)
     assert "the step is not compiled: torch.compile says: no such operation" in caplog.text
@@ -160,6 +161,9 @@ class Graphs:
 
     def __init__(self, monkeypatch):
         self.capturing, self.replayed = False, 0
+        self.watching = 0
+        monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: setattr(self, "watching", mode))
         for name in ("stream", "device"):
             monkeypatch.setattr(torch.cuda, name, lambda *_: nullcontext())
         waiting = SimpleNamespace(wait_stream=lambda other: None)
@@ -189,31 +193,87 @@ def graphs(monkeypatch):
     return Graphs(monkeypatch)
 
 
-def test_a_function_is_called_then_captured_then_replayed(graphs):
+def test_a_function_is_called_then_captured_then_replayed_and_anew_when_told(graphs):
     called = []
 
     def function():
         called.append(graphs.capturing)
         return torch.ones(())
 
-    step = Captured(function, CPU, lambda: None)
+    step = Captured(function, CPU)
     for number in range(WARM + 3):
         assert step() == 1
         assert called == [False] * min(number + 1, WARM) + [True] * (number >= WARM)
         assert graphs.replayed == max(0, number + 1 - WARM)
+    step.forget()
+    assert step() == 1
+    assert called[WARM + 1 :] == [False]
 
 
-def test_a_function_that_asks_the_host_stays_as_it_is(graphs, caplog):
+def test_a_function_that_makes_the_host_wait_stays_as_it_is(graphs, caplog):
     caplog.set_level("INFO", captured.log.name)
-    undone = []
 
+    def function():
+        assert not graphs.capturing
+        if graphs.watching == "warn":
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        return torch.zeros(())
+
+    step = Captured(function, CPU)
+    assert [float(step()) for _ in range(WARM + 4)] == [0.0] * (WARM + 4)
+    assert graphs.replayed == 0
+    assert graphs.watching == 0
+    assert caplog.text.count("not captured as a CUDA graph: called a synchronizing CUDA operation") == 1
+
+
+def test_a_capture_that_fails_says_how_to_do_without(graphs):
     def function():
         if graphs.capturing:
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
         return torch.zeros(())
 
-    step = Captured(function, CPU, lambda: undone.append(True))
-    assert [float(step()) for _ in range(WARM + 4)] == [0.0] * (WARM + 4)
-    assert undone == [True]
-    assert graphs.replayed == 0
-    assert "not captured as a CUDA graph: operation not permitted when stream is capturing" in caplog.text
+    step = Captured(function, CPU)
+    for _ in range(WARM):
+        step()
+    with pytest.raises(SettingError, match=r"stream is capturing\); train with capture=False"):
+        step()
+
+
+def test_a_part_that_binds_other_tensors_has_the_step_captured_anew(tiny):
+    told = []
+    trainer = trainer_of(tiny)
+    trainer.steps.captured = SimpleNamespace(forget=lambda: told.append(trainer.state.step))
+    trainer.prepare()
+    assert told == []
+    trainer.step.model.posterior.network.mean = trainer.step.model.posterior.network.mean.clone()
+    trainer.prepare()
+    assert told == [0]
+
+
+def test_a_training_that_goes_on_is_compiled_as_it_was(tiny, tmp_path, monkeypatch):
+    asked = []
+
+    def told(*arguments):
+        asked.append(arguments[-1])
+        return False
+
+    monkeypatch.setattr("unveil.launch.pays", told)
+    for resume in (False, True):
+        unveil.train(tiny, recipe=SMALL, out=tmp_path / "run", resume=resume)
+    assert asked == [None, False]
+    step = Step(*SMALL.compose(tiny))
+    monkeypatch.setattr(compiled, "which", lambda name: name)
+    assert [pays(step, tiny.train, FEW, "float32", CPU, 1, before) for before in (None, True, False)] == [
+        False,
+        True,
+        False,
+    ]
+    long = replace(FEW, epochs=1_000_000)
+    assert [pays(step, tiny.train, long, "float32", CPU, 1, before) for before in (None, False)] == [True, False]
+
+
+def test_what_can_never_be_compiled_is_refused_before_a_folder_is_made(tiny, tmp_path):
+    vamp = recipe("vamp").given(**NETWORKS, pseudo_inputs=5)
+    with pytest.raises(SettingError, match="Vamp takes in the draw of each step; take compile='auto'"):
+        unveil.train(tiny, recipe=vamp, compile="always", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

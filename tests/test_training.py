@@ -149,7 +149,7 @@ def test_misspelt_settings_are_refused(wrong):
         Training(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"network": "resnet"}, {"activation": "swish"}, {"gain": 0.0}])
+@pytest.mark.parametrize("wrong", [{"network": "densenet"}, {"activation": "swish"}, {"gain": 0.0}])
 def test_misspelt_compositions_are_refused(wrong):
     with pytest.raises(SettingError):
         recipe("vae").given(**wrong)
@@ -173,3 +173,14 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(name, cuda, m
         device_for(name)
     assert str(caught.value).endswith(f"; use {there}")
     assert ("mkldnn" in str(caught.value)) is False
+
+
+def test_a_term_in_double_precision_is_trained_on(tiny):
+    class Double(Rate):
+        def forward(self, draw, model, t):
+            return super().forward(draw, model, t).double()
+
+    model, _ = SMALL.compose(tiny)
+    trainer = Trainer(model, Distortion() + 0.5 * Double(), tiny, Training(batch_size=40, validate_every=0), "float32")
+    trainer.step.train()
+    assert trainer.advance()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unveil.data import Dataset, load
 from unveil.data.facts import facts_of
-from unveil.errors import DivergedError, SettingError, option, unknown
+from unveil.errors import DivergedError, RunError, SettingError, option, unknown
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.opening import KNOWN
@@ -136,7 +136,9 @@ def train(
             _check_names(model, objective)
             precision = resolve(config.precision, device)
             foresee(model, objective, data, config, precision, device, team.size)
-            compiling = pays(Step(model, objective), data.train, config, precision, device, team.size * config.accumulate)
+            before = _compiled_before(out) if resume else None
+            parts = team.size * config.accumulate
+            compiling = pays(Step(model, objective), data.train, config, precision, device, parts, before)
             manifest = _manifest(choice, model, objective, config, precision, team.size)
             manifest["compiled"] = compiling
             team.agree(_common(manifest))
@@ -165,6 +167,13 @@ def require_place(out: str | Path | None, resume: bool, team: Team) -> None:
         )
     if out is not None and not resume and team.rank == 0:
         RunFolder(Path(out)).require_new()
+
+
+def _compiled_before(out: str | Path | None) -> bool | None:
+    """Whether the training that is to go on was compiled; None where nothing says so."""
+    path = Path(out or RUNS)
+    said = RunFolder(path).manifest().get("compiled") if (path / "run.json").is_file() else None
+    return said if isinstance(said, bool) else None
 
 
 def _common(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -216,6 +225,11 @@ def _record(
     with folder.locked():
         reading = partial(read, folder, most=most(whole), cut=cut)
         state = checkpoint(folder, manifest, reading) if resume else None
+        if state is not None and len(state[0].get("weights/values", ())) != cut.mine.stop - cut.mine.start:
+            raise RunError(
+                f"the checkpoints in {folder.path} have another number of weights, as an older version's may; name another "
+                f"{option('out')}"
+            )
         if state is None and not cut.whole:
             team.tell()  # that there is none to follow
         kept = folder.manifest().get("tensors", {}) if state is not None else {}
@@ -229,7 +243,7 @@ def _record(
             failure, outcome = error, error.outcome
         if outcome is not None:
             status = "diverged" if failure else "finished" if outcome.finished else "interrupted"
-            manifest = {**manifest, "status": status, "outcome": asdict(outcome)}
+            manifest = {**manifest, "status": status, "outcome": asdict(outcome), "compiled": outcome.compiled}
             manifest = folder.finish(state_of(whole.cpu()), manifest)
     if failure is not None:
         team.tell()

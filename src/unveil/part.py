@@ -63,7 +63,8 @@ class Part(nn.Module):
         """Called before each epoch with the training split and the time `t` in epochs.
 
         What it draws from torch's generators is a function of the run's seed, of the number of the epoch's first step, and
-        of what the parts before it have drawn.
+        of what the parts before it have drawn. What it finds for the forward pass goes into a buffer, in place: a step on a
+        GPU is captured once, and reads where it read then.
         """
 
     def update(self, draw: Any) -> None:

@@ -114,10 +114,10 @@ class InvertibleFlow(Distribution):
 
     def image(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Of `value` (*lead, *event) what the base is asked about (*lead, *event), and log |det| (*lead)."""
-        total = torch.zeros(())
+        total = value.new_zeros(value.shape[:-1])
         for each in self.maps:
             value, log_det = each(value)
-            total = total.to(log_det) + log_det
+            total = total + log_det
         return value, total
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from unveil.doctor.case import STEPS, Case
 from unveil.doctor.finding import Finding, rows_of, some
 from unveil.doctor.trace import Spot, find
 from unveil.errors import RunError, SettingError
-from unveil.preflight import threads
+from unveil.preflight import deterministic, threads
 from unveil.run import Run
 from unveil.store import RunFolder
 from unveil.training.config import Training
@@ -69,9 +69,10 @@ def first_nonfinite(run: Run, data: Dataset, steps: int = STEPS) -> NonFinite:
     if run.path is None or "training" not in run.manifest:
         raise SettingError("without a run folder it is not known which steps were taken; open the run from its folder")
     # what several processes made of a step, one makes in as many turns
-    config = replace(Training(**run.manifest["training"]), accumulate=run.manifest.get("microbatches", 1))
+    config = Training(**run.manifest["training"])
+    config = replace(config, accumulate=run.manifest.get("microbatches", 1), compile="auto")
     folder = RunFolder(run.path)
-    with threads(run.manifest.get("threads", 0)):
+    with threads(run.manifest.get("threads", 0)), deterministic(config.deterministic):
         trainer = _trainer(run, data, config)
         lost = _epochs_with_losses(run, trainer)
         if not lost:
@@ -92,7 +93,7 @@ def _trainer(run: Run, data: Dataset, config: Training) -> Trainer:
     """A copy of model and objective, about to be trained as they were."""
     both = copy.deepcopy(nn.ModuleDict({"model": run.model, "objective": run.objective})).to(device_for(config.device))
     model, objective = both["model"], both["objective"]
-    compiling = bool(run.manifest.get("compiled"))
+    compiling = bool(run.manifest.get("compiled"))  # a compiled step rounds in its own way
     return Trainer(model, objective, data, config, run.manifest["precision"], compiling=compiling)  # type: ignore[arg-type]
 
 

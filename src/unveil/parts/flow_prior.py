@@ -96,16 +96,16 @@ class AffineCoupling(nn.Module):
     def __init__(self, latent: int, hidden: Sequence[int], odd: bool) -> None:
         super().__init__()
         self.latent, self.hidden, self.odd = latent, tuple(hidden), odd
-        self.register_buffer("stays", torch.arange(latent).remainder(2).eq(int(odd)).float())
+        self.register_buffer("stays", torch.arange(latent).remainder(2).eq(int(odd)))
         self.network = Mlp((latent,), hidden, (2, latent), "silu")
         scaled(self.network.last, 0.1)  # begins near the identity
 
     def _change(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(*lead, D) the logarithm of what each dimension is multiplied by, and what is added: 0 where it stays."""
-        raw = self.network((z * self.stays).reshape(-1, self.latent)).float()  # a log-determinant is too much for bfloat16
+        raw = self.network(torch.where(self.stays, z, 0.0).reshape(-1, self.latent))
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))  # a log-determinant is too much for bfloat16
         stretch, shift = raw.view(*z.shape[:-1], 2, self.latent).unbind(-2)
-        moves = 1 - self.stays
-        return bounded(stretch, STRETCH) * moves, shift * moves
+        return torch.where(self.stays, 0.0, bounded(stretch, STRETCH)), torch.where(self.stays, 0.0, shift)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         stretch, shift = self._change(z)

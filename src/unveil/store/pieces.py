@@ -105,6 +105,8 @@ def read(place: Path, most: int | None, mine: slice | None) -> tuple[dict[str, T
             continue
         path = place / name_of(number, len(ends))
         piece = tensors.load(path, facts["tensors"][path.name], most, _taking(path, stop - start, part))
+        if most is not None:  # of all files together
+            most = max(most - sum(tensor.nbytes for tensor in piece.values()), 0)
         if number > 0 and set(piece) != VECTORS & set(found):
             raise RunError(f"{path} is damaged: it does not hold slices of the vectors that the first piece has")
         for name, tensor in piece.items():

@@ -156,7 +156,8 @@ def fill(modules: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
         for tensor, value in ((tensor, tensors[name].clone()) for name, tensor in wanted.items())
     }
     for module in modules.modules():
-        for name, tensor in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
+        named = module.named_parameters, module.named_buffers
+        for name, tensor in [pair for each in named for pair in each(recurse=False, remove_duplicate=False)]:
             setattr(module, name, made[id(tensor)])
 
 

@@ -1,7 +1,8 @@
 """Whether a step is compiled by torch.compile, and how.
 
 Compiling takes half a minute and saves a part of each step, so it is for trainings of many. Which those are is decided
-before the first step from sizes and counts, never by a clock, so that a run that goes on goes on with the same arithmetic.
+before the first step from sizes and counts, never by a clock, and run.json says it, so that a run that goes on goes on with
+the same arithmetic.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from unveil.data import Batch, Feed, Split
+from unveil.errors import SettingError, option
 from unveil.evaluation import operations
 from unveil.models import Draw
 from unveil.randomness import reseed
@@ -33,16 +35,25 @@ FEW = 4
 BACKWARD = 3
 """Times the operations of a forward pass that a step takes: gradients are made of two products for each."""
 OVERHEAD = {"cpu": 2e-3, "cuda": 2e-4}
-"""Seconds of a step that do not depend on its operations: about what they are on the machines that were measured."""
+"""Seconds of a step that do not depend on its operations: roughly as on two CPU cores; for a GPU a guess."""
 RATE = {"cpu": 1.5e11, "cuda": 1e14}
 """Operations in a second, likewise."""
+SHORT = 1_000
+"""Steps below which it is never compiled, so that nothing need be counted."""
 LONG = {"cpu": 800.0, "cuda": 120.0}
-"""Seconds, so reckoned, from which compiling is earned back at least twice: it saves a tenth of a step on a CPU, where the
-products take most of it, and half of one of a small network on a GPU."""
+"""Seconds, so reckoned, from which compiling is earned back twice and more, where it saves a tenth of each step."""
 
 
-def pays(step: Step, split: Split, config: Training, precision: Precision, device: torch.device, parts: int = 1) -> bool:
-    """Whether a training is compiled, as its setting says; 'auto' reckons.
+def pays(
+    step: Step,
+    split: Split,
+    config: Training,
+    precision: Precision,
+    device: torch.device,
+    parts: int = 1,
+    before: bool | None = None,
+) -> bool:
+    """Whether a training is compiled, as its setting says; 'auto' does as it was done before, or else reckons.
 
     Args:
         step: what is trained, wherever it is now.
@@ -51,12 +62,23 @@ def pays(step: Step, split: Split, config: Training, precision: Precision, devic
         precision: of the matrix products.
         device: where.
         parts: in how many a step is made.
+        before: whether the training that goes on was; None for one that begins.
+
+    Raises:
+        SettingError: it is to be compiled always, and something stands against it.
     """
     steps = config.epochs * (len(split) // min(config.batch_size, len(split)))
-    if config.compile != "auto":
-        return config.compile == "always"
-    if device.type not in RATE or obstacle(step, device, parts) or len(split) < FEW:
+    if config.compile == "never":
         return False
+    reason = obstacle(step, device, parts)
+    if config.compile == "always":
+        if reason is not None:
+            raise refusal(reason)
+        return True
+    if device.type not in RATE or reason is not None or len(split) < FEW:
+        return False
+    if before is not None or steps < SHORT:
+        return bool(before)
     if steps * OVERHEAD[device.type] > LONG[device.type]:
         return True
     home = next(step.parameters()).device
@@ -84,19 +106,29 @@ def obstacle(step: Step, device: torch.device, parts: int) -> str | None:
     return None
 
 
+def refusal(reason: str) -> SettingError:
+    """What is said where a step is to be compiled always, and cannot be."""
+    return SettingError(f"the step cannot be compiled: {reason}; take {option('compile', 'auto')}")
+
+
 def compiled(step: Step) -> Run:
     """A step whose losses and figures are one graph, with the noise of the step as it is.
 
     What is compiled is kept for the next time in a folder of the user's own: torch's default is one of a known name, where
     everybody may write.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unveil" / "compiled"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    if not os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unveil" / "compiled"
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
 
     def scalars(batch: Batch, t: Tensor) -> tuple[Scalars, Scalars]:
         return step.weigh(step.draw(batch), t)
 
-    options: dict[str, Any] = {"fallback_random": True}  # else the noise is another, and no step can be compared
+    options: dict[str, Any] = {
+        "fallback_random": True,  # else the noise is another, and no step can be compared
+        "cpp_cache_precompile_headers": False,  # which are kept where everybody may write, whatever the folder
+    }
     graph = torch.compile(scalars, dynamic=False, fullgraph=True, options=options)
 
     def run(batch: Batch, t: Tensor) -> tuple[Scalars, Scalars, None]:

@@ -47,6 +47,7 @@ class Training:
             Evaluation is always in float32.
         compile: whether steps are compiled by torch.compile; 'auto' does so where sizes and number of steps say that the
             half minute it takes is earned back.
+        capture: whether a step on a CUDA device is captured as a graph, where it can be.
         deterministic: on a GPU, take operations alone that give the same bits each time; a CPU's always do.
     """
 
@@ -72,6 +73,7 @@ class Training:
     timeout: float = 600.0
     precision: Precision = "auto"
     compile: Compile = "auto"
+    capture: bool = True
     deterministic: bool = False
 
     def __post_init__(self) -> None:

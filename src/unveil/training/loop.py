@@ -21,6 +21,7 @@ from unveil.models import Model
 from unveil.objectives import Term
 from unveil.part import Part
 from unveil.randomness import reseed
+from unveil.training.compiled import pays
 from unveil.training.config import Precision, Training
 from unveil.training.precision import autocast
 from unveil.training.recovery import LOST, Recovery
@@ -50,7 +51,7 @@ def fit(
     monitor: Monitor | None = None,
     resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
     team: Team = ALONE,
-    compiling: bool = False,
+    compiling: bool | None = None,
 ) -> Outcome:
     """Train; afterwards the model has the averaged weights with the smallest loss on the validation split.
 
@@ -64,11 +65,15 @@ def fit(
         monitor: who watches.
         resume: tensors and facts of a checkpoint to go on from; rank 0 gives its state to the others.
         team: the processes that take each step together.
-        compiling: whether the step is compiled, where it can be.
+        compiling: whether the step is compiled, where it can be; None to do as the setting says.
 
     Raises:
         DivergedError: an epoch without one finite step; the model has the best weights from before.
     """
+    device = next(model.parameters()).device
+    if compiling is None:
+        parts = team.size * config.accumulate
+        compiling = pays(Step(model, objective), data.train, config, precision, device, parts)
     trainer = Trainer(model, objective, data, config, precision, journal, monitor, team, compiling)
     device = trainer.feed.device
     try:
@@ -170,6 +175,7 @@ class Trainer:
         with autocast(self.precision, self.feed.device):  # layers read their weights in that precision here too
             for part in self.parts:
                 part.prepare(self.feed.split, self.state.step / self.feed.steps_per_epoch)
+        self.steps.prepared()
 
     def advance(self) -> Tensor:
         """One step: batch and noise are those of (seed, step); a scalar bool, whether it was finite."""

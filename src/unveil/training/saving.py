@@ -46,7 +46,7 @@ def save(folder: RunFolder, step: int, state: dict[str, Tensor], facts: Mapping[
         ends = [piece.stop for files in planned for piece in files]
         pieces.write_index(place, {**facts, "step": step}, ends, digests)
         size = (place / pieces.name_of(0, len(ends))).stat().st_size
-    if most and size > most:
+    if most and size > most and len(folder.checkpoints()) == 1:  # said once
         log.warning(
             "a file of checkpoint %d has %s bytes, more than %s asks for: buffers, frozen weights and whatever else is no "
             "vector of all weights stay in one file",

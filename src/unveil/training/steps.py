@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 
 from unveil.data import Feed
-from unveil.errors import SettingError
 from unveil.objectives import MODEL
 from unveil.randomness import reseed
 from unveil.training.captured import Captured
-from unveil.training.compiled import compiled, obstacle
+from unveil.training.compiled import compiled, obstacle, refusal
 from unveil.training.config import Precision, Training
 from unveil.training.microbatches import Microbatches, Taken
 from unveil.training.now import Now
@@ -94,7 +93,8 @@ class Steps:
         self.now = Now(feed.device)
         self.positions = torch.zeros(feed.batch_size, dtype=torch.int64, device=feed.device)
         self.compiled = compiling and self._compile()
-        self.captured = Captured(self.work, feed.device, self._forget) if self._capturable() else None
+        self.captured = Captured(self.work, feed.device) if config.capture and self._capturable() else None
+        self.places: list[int] = []
 
     def _low(self) -> AbstractContextManager[Any]:
         return autocast(self.precision, self.feed.device)
@@ -158,10 +158,6 @@ class Steps:
             for parameter, gradient in zip(mine, gradients, strict=True):
                 parameter.grad = gradient
 
-    def _forget(self) -> None:
-        for parameter in self.state.flat.parameters:
-            parameter.grad = None
-
     def _capturable(self) -> bool:
         """Whether a step asks nothing of the host and of other ranks between its batch and its end."""
         cuda = self.feed.device.type == "cuda" and isinstance(self.feed.split.values, Tensor)
@@ -172,10 +168,11 @@ class Steps:
         device, training = self.feed.device, self.step.training
         reason = obstacle(self.step, device, self.microbatches.parts)
         if reason is None:
-            log.info("compiling the step first: half a minute or so, which a training this long earns back")
-            run = compiled(self.step)
+            long = "" if self.config.compile == "always" else ", which a training this long earns back"
+            log.info("compiling the step first: half a minute or so%s", long)
             self.step.train()
             try:
+                run = compiled(self.step)
                 with torch.random.fork_rng([device] if device.type == "cuda" else []):
                     reseed(self.config.seed, "compile", device=device)
                     with self._low():
@@ -186,12 +183,20 @@ class Steps:
             except Exception as error:  # of the compiler's many kinds, none of which says more than this
                 reason = f"torch.compile says: {(str(error).strip() or type(error).__name__).splitlines()[0][:200]}"
             finally:
-                self._forget()
+                for parameter in self.state.flat.parameters:
+                    parameter.grad = None
                 self.step.train(training)
         if self.config.compile == "always":
-            raise SettingError(f"the step cannot be compiled: {reason}; leave compile at 'auto'")
+            raise refusal(reason)
         log.info("the step is not compiled: %s", reason)
         return False
+
+    def prepared(self) -> None:
+        """Parts have prepared an epoch: what they bound to other tensors than before has to be captured anew."""
+        places = [tensor.data_ptr() for tensor in (*self.step.parameters(), *self.step.buffers())]
+        if self.captured is not None and places != self.places:
+            self.captured.forget()
+        self.places = places
 
 
 def _cost(taken: Taken) -> Tensor:

@@ -24,7 +24,7 @@ class Tally:
     def add(self, figures: Mapping[str, Tensor], finite: Tensor, place: Tensor) -> None:
         """Take in the scalars of the epoch's step `place` (1,); `finite` is a scalar bool."""
         row = [figures[name].detach() for name in self.names]
-        self.rows.index_copy_(0, place, torch.stack([*row, finite.to(row[0].dtype)]).unsqueeze(0))
+        self.rows.index_copy_(0, place, torch.stack([one.to(self.rows.dtype) for one in (*row, finite)]).unsqueeze(0))
 
     def read(self) -> tuple[dict[str, float], list[int]]:
         """Means over the finite steps by name (nan when there was none), and the places of those that were lost."""
