@@ -77,6 +77,24 @@ class Forgetful(nn.Module):
         super().__init__()
 
 
+def test_a_tensor_of_two_names_in_one_part_comes_back_under_both():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("one", torch.arange(3.0))
+            self.register_buffer("other", self.one)
+            self.first = nn.Parameter(torch.ones(2))
+            self.second = self.first
+
+    with torch.device("meta"):
+        made = Twice()
+    fill(made, {"one": torch.full((3,), 5.0), "first": torch.full((2,), 7.0)}, "here")
+    assert made.one is made.other
+    assert made.first is made.second
+    assert made.other.tolist() == [5.0] * 3
+    assert made.second.tolist() == [7.0] * 2
+
+
 def test_a_users_own_part_is_built_only_when_handed_over():
     spec = describe(part=Mine(5))
     with pytest.raises(RunError, match="parts="):
