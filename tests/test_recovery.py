@@ -258,7 +258,7 @@ def test_a_run_that_went_back_is_never_resumed_from_what_is_not_any_more(tmp_pat
     ended = []
     for _ in range(20):
         trainer, _ = spoilt({16}, 0.5, nonfinite="roll-back", checkpoint_steps=5)
-        trainer.journal = trainer.recovery.journal = _Journal(folder, trainer.state.flat.cut)
+        trainer.journal = trainer.recovery.journal = _Journal(folder, folder.save_checkpoint)
         if folder.checkpoints():
             trainer.state.restore(*folder.checkpoint(folder.checkpoints()[-1]))
         done = trainer.go(Few(trainer, 7))
