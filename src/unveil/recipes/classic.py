@@ -76,5 +76,5 @@ RECIPES["iwae-50"] = replace(
     RECIPES["iwae"].given(latent=50, hidden=(200, 200), activation="tanh", samples=50),
     name="iwae-50",
     summary="for records on MNIST: 50 draws and the network of the paper; an hour on 2 cores",
-    training=Training(epochs=170, batch_size=100, average=0.999, validate_every=2),
+    training=Training(epochs=150, batch_size=100, average=0.999, validate_every=2),
 )

@@ -79,11 +79,11 @@ RECIPES["mnist-flow"] = replace(
     RECIPES["flow-prior"].given(kl_warmup=20.0),
     name="mnist-flow",
     summary="for records on MNIST: the layers of mnist under a flow; 20 minutes on 2 cores",
-    training=Training(epochs=280, average=0.999),
+    training=Training(epochs=220, average=0.999),
 )
 RECIPES["mnist-conv"] = replace(
     RECIPES["flow-prior"].given(network="resnet", channels=(32, 64, 128), blocks=2, gain=1.0, kl_warmup=20.0),
     name="mnist-conv",
     summary="for records on MNIST: residual convolutions under a flow; 90 minutes on 2 cores",
-    training=Training(epochs=120, learning_rate=3e-3, average=0.999, validate_every=2),
+    training=Training(epochs=85, learning_rate=3e-3, average=0.999, validate_every=2),
 )
