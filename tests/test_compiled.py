@@ -135,8 +135,8 @@ def test_whether_to_compile_is_reckoned_from_sizes_and_steps(tiny, monkeypatch):
 
     assert not reckoned(epochs=1_000)
     assert reckoned(epochs=1_000_000)
-    assert reckoned(epochs=70_000, hidden=(1000, 1000))  # of which each step takes longer
-    assert not reckoned(epochs=70_000)
+    assert reckoned(epochs=50_000, hidden=(1000, 1000))  # of which each step takes longer
+    assert not reckoned(epochs=50_000)
     assert not reckoned(epochs=1_000_000, parts=2)
     assert not reckoned(epochs=1_000_000, name="vamp")
     assert not reckoned(epochs=1_000_000, compile="never")

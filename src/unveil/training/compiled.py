@@ -40,8 +40,8 @@ RATE = {"cpu": 1.5e11, "cuda": 1e14}
 """Operations in a second, likewise."""
 SHORT = 1_000
 """Steps below which it is never compiled, so that nothing need be counted."""
-LONG = {"cpu": 800.0, "cuda": 120.0}
-"""Seconds, so reckoned, from which compiling is earned back twice and more, where it saves a tenth of each step."""
+LONG = {"cpu": 500.0, "cuda": 120.0}
+"""Seconds, so reckoned, from which compiling is well earned back where it saves a tenth of each step."""
 
 
 def pays(
