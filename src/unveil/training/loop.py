@@ -75,7 +75,6 @@ def fit(
         parts = team.size * config.accumulate
         compiling = pays(Step(model, objective), data.train, config, precision, device, parts)
     trainer = Trainer(model, objective, data, config, precision, journal, monitor, team, compiling)
-    device = trainer.feed.device
     try:
         if resume is not None:
             trainer.state.restore(*resume)
