@@ -75,10 +75,16 @@ def flow_prior(data: Dataset, networks: Networks, transforms: int = 6, width: in
     return networks.vae(data, prior=prior), Distortion() + networks.warm(Rate())
 
 
+RECIPES["mnist"] = replace(
+    RECIPES["flow-prior"].given(transforms=4, width=64, kl_warmup=10.0),
+    name="mnist",
+    summary="40 dimensions under a small flow, between gated layers: good nats in minutes",
+    training=Training(epochs=70, learning_rate=3e-3, average=0.999),
+)
 RECIPES["mnist-flow"] = replace(
     RECIPES["flow-prior"].given(kl_warmup=20.0),
     name="mnist-flow",
-    summary="for records on MNIST: the layers of mnist under a flow; 20 minutes on 2 cores",
+    summary="for records on MNIST: the layers of mnist under a larger flow; 20 minutes on 2 cores",
     training=Training(epochs=220, average=0.999),
 )
 RECIPES["mnist-conv"] = replace(
