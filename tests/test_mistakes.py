@@ -11,6 +11,7 @@ from math import log
 import pytest
 import torch
 from torch import nn
+from torch.backends import cudnn
 
 import unveil
 from unveil import generation
@@ -107,3 +108,13 @@ def test_each_epoch_has_an_order_of_its_own(tiny):
     first, second = (torch.cat([feed.positions(e * 6 + step) for step in range(6)]) for e in range(2))
     assert not torch.equal(first, second)
     assert len(first.unique()) == 240
+
+
+def test_convolutions_in_evaluation_are_of_float32_on_a_gpu_too(model, tiny, monkeypatch):
+    """There PyTorch rounds what they multiply to TF32, of 11 bits, unless it is told not to."""
+    seen = []
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    model.likelihood.register_forward_pre_hook(lambda *_: seen.append(cudnn.allow_tf32))
+    evaluate(model, tiny.test, samples=2)
+    assert set(seen) == {False}
+    assert cudnn.allow_tf32

@@ -8,6 +8,7 @@ from itertools import islice
 
 import torch
 from torch import Tensor
+from torch.backends import cudnn
 
 from unveil.data import Batch
 from unveil.models import Model
@@ -66,7 +67,18 @@ def bound(
 
 @contextmanager
 def in_evaluation(model: Model) -> Iterator[None]:
-    """Within, every layer is in evaluation mode and the caller's random state is set aside."""
+    """Within, every layer is in evaluation mode, float32 is float32, and the caller's random state is set aside."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-    with resting(model), torch.random.fork_rng(devices):
+    with resting(model), torch.random.fork_rng(devices), _whole_mantissa():
         yield
+
+
+@contextmanager
+def _whole_mantissa() -> Iterator[None]:
+    """Within, convolutions on a GPU keep the 24 bits of float32; PyTorch's default is TF32, which keeps 11 of them."""
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before

@@ -17,27 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unveil.data import Batch, Feed, Split
+from unveil.data import Batch, Split
 from unveil.errors import SettingError, option
-from unveil.evaluation import operations
 from unveil.models import Draw
-from unveil.randomness import reseed
 from unveil.training.config import Precision, Training
-from unveil.training.precision import autocast
+from unveil.training.reckoning import FEW, OVERHEAD, RATE, seconds
 from unveil.training.step import Step
 
 Scalars = Mapping[str, Tensor]
 Run = Callable[[Batch, Tensor], tuple[Scalars, Scalars, Draw | None]]
 """Losses, figures and, where somebody wants it, the draw of a batch at a time."""
 
-FEW = 4
-"""Examples on which operations are counted."""
-BACKWARD = 3
-"""Times the operations of a forward pass that a step takes: gradients are made of two products for each."""
-OVERHEAD = {"cpu": 2e-3, "cuda": 2e-4}
-"""Seconds of a step that do not depend on its operations: roughly as on two CPU cores; for a GPU a guess."""
-RATE = {"cpu": 1.5e11, "cuda": 1e14}
-"""Operations in a second, likewise."""
 SHORT = 1_000
 """Steps below which it is never compiled, so that nothing need be counted."""
 LONG = {"cpu": 500.0, "cuda": 120.0}
@@ -81,13 +71,7 @@ def pays(
         return bool(before)
     if steps * OVERHEAD[device.type] > LONG[device.type]:
         return True
-    home = next(step.parameters()).device
-    with torch.random.fork_rng([home] if home.type == "cuda" else []), autocast(precision, home):
-        reseed(config.seed, "operations", device=home)
-        batch = Feed(split.subset(torch.arange(FEW)), FEW, config.seed, home).batch(0)
-        count = operations(lambda: step(batch, torch.ones((), device=home)))
-    each = BACKWARD * count / FEW * min(config.batch_size, len(split)) / RATE[device.type]
-    return steps * (OVERHEAD[device.type] + each) > LONG[device.type]
+    return steps * seconds(step, split, config, precision, device) > LONG[device.type]
 
 
 def obstacle(step: Step, device: torch.device, parts: int) -> str | None:

@@ -234,7 +234,8 @@ class Trainer:
             state.consider(None)
         state.use_best()
         self.step.eval()
-        return Outcome(state.step, finished, state.best_step, state.best_value, compiled=self.steps.compiled)
+        ways = {"compiled": self.steps.compiled, "captured": self.steps.replayed}
+        return Outcome(state.step, finished, state.best_step, state.best_value, **ways)
 
 
 def _with_elbo(figures: Mapping[str, float]) -> dict[str, float]:

@@ -158,6 +158,11 @@ class Steps:
             for parameter, gradient in zip(mine, gradients, strict=True):
                 parameter.grad = gradient
 
+    @property
+    def replayed(self) -> bool:
+        """Whether a step is the replay of a CUDA graph by now."""
+        return self.captured is not None and self.captured.graph is not None
+
     def _capturable(self) -> bool:
         """Whether a step asks nothing of the host and of other ranks between its batch and its end."""
         cuda = self.feed.device.type == "cuda" and isinstance(self.feed.split.values, Tensor)

@@ -49,6 +49,7 @@ class Outcome:
         best_step: after which step its weights were averaged.
         best_value: their loss on the validation split, all warm-ups over; None without one.
         compiled: whether its steps were.
+        captured: whether the last of them were replays of a CUDA graph.
     """
 
     steps: int
@@ -57,3 +58,4 @@ class Outcome:
     best_value: float | None
     stopped_by: str | None = None
     compiled: bool = False
+    captured: bool = False
