@@ -23,7 +23,7 @@ ORDER = [
     {"album", "preflight"},
     {"run"},
     {"opening"},
-    {"serving"},
+    {"explain", "serving"},
     {"launch"},
     {"refit", "pages"},
     {"doctor", "verify", "export"},

@@ -22,7 +22,7 @@ from unveil.objectives import Term
 from unveil.opening import KNOWN
 from unveil.preflight import check, checkpoint, deterministic, foresee, machine, room_for_weights, threads
 from unveil.randomness import reseed
-from unveil.recipes import Recipe, default_recipe, recipe
+from unveil.recipes import Proposal, Recipe, propose, recipe
 from unveil.run import Run
 from unveil.store import RunFolder, describe, free_path
 from unveil.training.average import state_of
@@ -102,7 +102,7 @@ def train(
 
     Args:
         data: what `unveil.load` gave, or what it takes.
-        recipe: a name from `unveil recipes`; None for the one named like the data, else 'vae'.
+        recipe: a name from `unveil recipes`; None for the one named like the data, else what `propose` proposes for them.
         model: your own composition instead of a recipe's, with `objective`. Its weights are trained in place.
         objective: what your own model is trained on.
         training: how; None for the recipe's own, or `Training()` with your own model. Single `settings` may also be
@@ -125,6 +125,8 @@ def train(
     with team.failing_together():
         require_place(out, resume, team)
         data = load(data)
+        if model is None and recipe is None:
+            recipe = unnamed(data, out, resume).recipe
         choice = _choose(data, recipe, model, objective, latent)
         name, data = choice.name, choice.data
         config = _settings(training or choice.training, settings)
@@ -167,6 +169,24 @@ def require_place(out: str | Path | None, resume: bool, team: Team) -> None:
         )
     if out is not None and not resume and team.rank == 0:
         RunFolder(Path(out)).require_new()
+
+
+def unnamed(data: Dataset, out: str | Path | None = None, resume: bool = False) -> Proposal:
+    """What is trained where no recipe is named: as before in a run that goes on, else what `propose` proposes."""
+    before = _recipe_before(out) if resume else None
+    return Proposal(before) if before is not None else propose(data)
+
+
+def _recipe_before(out: str | Path | None) -> Recipe | None:
+    """The recipe of the training that is to go on, with its settings; None where it had none that is known."""
+    path = Path(out or RUNS)
+    said = RunFolder(path).manifest() if (path / "run.json").is_file() else {}
+    try:
+        settings = {name: tuple(v) if isinstance(v, list) else v for name, v in said["settings"].items()}
+        chosen = recipe(said["recipe"])
+        return replace(chosen.given(**settings), training=Training(**said["training"]))
+    except (SettingError, KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _compiled_before(out: str | Path | None) -> bool | None:
@@ -285,7 +305,8 @@ def _choose(
             raise SettingError("latent is for recipes; your own model has the size that you built it with")
         own = model, objective
         return _Choice("custom", data, Training(), lambda seed: own, {})
-    chosen = given if isinstance(given, Recipe) else recipe(given or default_recipe(data.name))
+    assert given is not None
+    chosen = given if isinstance(given, Recipe) else recipe(given)
     if latent is not None:
         chosen = chosen.given(latent=latent)
     seen = chosen.prepare(data)

@@ -22,9 +22,10 @@ from unveil.training.unfinished import told, unfinished
 
 log = logging.getLogger(__name__)
 
+PACKAGES = (unveil.networks, unveil.parts, unveil.models, unveil.objectives)
 KNOWN: dict[str, type[nn.Module]] = {
     name: kind
-    for package in (unveil.networks, unveil.parts, unveil.models, unveil.objectives)
+    for package in PACKAGES
     for name in package.__all__
     if isinstance(kind := getattr(package, name), type) and issubclass(kind, nn.Module)
 }

@@ -110,16 +110,21 @@ def model_of(prior=None, head=None):
     return VAE(prior or Standard(2), encoder, Net(Mlp((2,), (6,), head.needs(SHAPE)), head))
 
 
+def recipe_of(name):
+    """A recipe as small as it can be."""
+    recipe = RECIPES[name]
+    own = {one.name: getattr(recipe.model, one.name) for one in fields(recipe.model)}
+    given = {**SMALL, **MORE.get(name, {})}
+    return recipe.given(**{key: value for key, value in given.items() if type(own.get(key)) is type(value)})
+
+
 def run_of(name, data):
     """The run of a recipe on `data`, or of one of the others, none of whose weights is zero."""
     torch.manual_seed(0)
     if name in OTHERS:
         model, objective, recipe = OTHERS[name](), Distortion() + Rate(), None
     else:
-        recipe = RECIPES[name]
-        own = {one.name: getattr(recipe.model, one.name) for one in fields(recipe.model)}
-        given = {**SMALL, **MORE.get(name, {})}
-        recipe = recipe.given(**{key: value for key, value in given.items() if type(own.get(key)) is type(value)})
+        recipe = recipe_of(name)
         data = recipe.prepare(data)
         model, objective = recipe.compose(data)
         for part in model.modules():

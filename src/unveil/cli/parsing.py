@@ -40,15 +40,15 @@ def parse(kind: type[Options], name: str, arguments: list[str], default: Options
         raise SettingError(f"{_one_line(said.getvalue())}; unveil {name} --help tells what it takes") from None
 
 
-def parse_train(arguments: list[str]) -> tuple[Train, Recipe]:
-    """The options of `unveil train`, whose defaults and `--model` settings are those of the recipe."""
+def parse_train(arguments: list[str], proposed: Recipe | None = None) -> tuple[Train, Recipe]:
+    """The options of `unveil train`, whose defaults and `--model` settings are those of the recipe, or as proposed."""
     scan = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     scan.add_argument("--recipe", default=None)
     try:
         name = scan.parse_known_args(arguments)[0].recipe
     except argparse.ArgumentError:
         name = None  # tyro says it better
-    chosen = recipe(name or default_recipe(parse(Train, "train", _plain(arguments)).data or ""))
+    chosen = proposed or recipe(name or default_recipe(parse(Train, "train", _plain(arguments)).data or ""))
     kind = make_dataclass(
         "Train", [("model", type(chosen.model), field(default=chosen.model))], bases=(Train,), frozen=True
     )

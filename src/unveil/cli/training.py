@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from unveil.cli import options
 from unveil.cli.common import CODES, command, introduce, load, start
-from unveil.cli.numbers import show
+from unveil.cli.numbers import lines, show
 from unveil.cli.parsing import parse, parse_train
 from unveil.errors import SettingError
 from unveil.recipes import EVERY, RECIPES
@@ -37,18 +37,29 @@ def train(arguments: list[str]) -> int:
     given, chosen = parse_train(arguments)
     if given.data is None:
         raise SettingError(NO_DATA)
-    if given.latent is not None:
-        chosen = chosen.given(latent=given.latent)
     start()
-    from unveil.launch import require_place
+    from unveil.launch import require_place, unnamed
     from unveil.training.ranks import join
 
     team = join(given.training.timeout)
     with team.failing_together():
-        require_place(given.out, given.resume, team)
+        if not given.explain:
+            require_place(given.out, given.resume, team)
         data = load(given.data, given.reading)
+    reasons: Mapping[str, str] = {}
+    if given.recipe is None:
+        proposal = unnamed(data, given.out, given.resume)
+        reasons, (given, chosen) = proposal.reasons, parse_train(arguments, proposal.recipe)
+    if given.latent is not None:
+        chosen = chosen.given(latent=given.latent)
+    if given.explain:
+        from unveil.explain import explained
+
+        print(explained(chosen, data))
+        return 0
     introduce(data)
     if team.rank == 0:
+        lines("proposed for these data" if reasons else "", list(reasons.items()), [])
         for sentence in _little(data, chosen.training):
             print(f"-> {sentence}")
     run, code = _train(data, chosen, given.out, given.resume)

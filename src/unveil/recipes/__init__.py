@@ -15,6 +15,7 @@ from unveil.recipes import (
     priors,
     regularised,
 )
+from unveil.recipes.proposal import Proposal, propose
 from unveil.recipes.recipe import EVERY, RECIPES, Networks, Recipe, register
 
 _ORDER = [
@@ -39,7 +40,7 @@ for _name in sorted(
     RECIPES, key=lambda name: (*(name != one for one in FIRST), _ORDER.index(RECIPES[name].function.__module__))
 ):
     RECIPES[_name] = RECIPES.pop(_name)
-__all__ = ["EVERY", "RECIPES", "Networks", "Recipe", "default_recipe", "recipe", "register"]
+__all__ = ["EVERY", "RECIPES", "Networks", "Proposal", "Recipe", "default_recipe", "propose", "recipe", "register"]
 
 
 def recipe(name: str) -> Recipe:

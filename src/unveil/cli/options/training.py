@@ -21,7 +21,9 @@ class Train:
     Attributes:
         data: mnist, digits, shapes, linear-gaussian, a .npy or .npz file, a table (.csv, .tsv, .parquet), or a folder of
             images or shards; it must be named, and `unveil demo` is the command that names MNIST itself.
-        recipe: a name from `unveil recipes`; without it, the one named like the data, table for a table, else vae.
+        recipe: a name from `unveil recipes`; without it, the one named like the data, else table or vae with settings that
+            are proposed for the data, with reasons, of which those that are given here have priority.
+        explain: print what would be trained as Python, part by part, and train nothing.
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
@@ -32,6 +34,7 @@ class Train:
 
     data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
     recipe: str | None = None
+    explain: bool = False
     out: Path | None = None
     resume: bool = False
     latent: int | None = None
