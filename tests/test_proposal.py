@@ -8,7 +8,7 @@ import torch
 import unveil
 from unveil.cli import main
 from unveil.data import from_arrays
-from unveil.recipes import RECIPES, propose
+from unveil.recipes import RECIPES, proposal, propose
 from unveil.recipes.proposal import components
 from unveil.store import RunFolder
 
@@ -28,7 +28,7 @@ def test_it_is_a_function_of_the_data_with_five_reasons(digits):
     one, other = propose(digits), propose(digits)
     assert one == other
     assert list(one.reasons) == REASONS
-    assert all("\n" not in reason and len(reason) < 110 for reason in one.reasons.values())
+    assert all("\n" not in reason and len(reason) < 120 for reason in one.reasons.values())
     before = torch.get_rng_state()
     propose(digits)
     assert torch.equal(before, torch.get_rng_state())
@@ -39,7 +39,7 @@ def test_data_with_a_recipe_of_their_name_get_it(digits):
     assert not propose(replace(digits, name="mnist")).reasons
 
 
-@pytest.mark.parametrize(("latent", "expected"), [(3, 4), (7, 8), (20, 32)])
+@pytest.mark.parametrize(("latent", "expected"), [(3, 4), (7, 8), (25, 32)])
 def test_z_has_as_many_dimensions_as_the_variance_of_x(latent, expected):
     data = flat(400, latent)
     assert components(data.train)[0] <= latent
@@ -92,12 +92,12 @@ def test_who_goes_on_goes_on_as_it_was(tmp_path, capsys):
     out = str(tmp_path / "run")
     given = ["--recipe", "beta-vae", "--model.beta", "3", "--latent", "2", "--batch-size", "100"]
     assert main(["train", "digits", *given, "--epochs", "1", "--out", out]) == 0
-    assert main(["train", "digits", "--epochs", "2", "--out", out, "--resume"]) == 0
+    assert main(["train", "digits", "--out", out, "--resume"]) == 0
     manifest = RunFolder(tmp_path / "run").manifest()
     assert (manifest["recipe"], manifest["settings"]["beta"], manifest["settings"]["latent"]) == ("beta-vae", 3.0, 2)
     assert manifest["training"]["batch_size"] == 100
     assert "differ" not in capsys.readouterr().err
-    assert unveil.train("digits", epochs=2, out=out, resume=True).manifest["recipe"] == "beta-vae"
+    assert unveil.train("digits", out=out, resume=True).manifest["recipe"] == "beta-vae"
 
 
 DATA = {
@@ -109,8 +109,12 @@ DATA = {
 
 
 @pytest.mark.parametrize("name", DATA)
-def test_it_is_no_worse_than_the_default_by_more_than_the_error(name, tmp_path):
-    """Nats of the same test rows: where there is no difference, a false alarm has a chance of a thousandth."""
+def test_it_is_no_worse_than_the_default_by_more_than_the_error(name, tmp_path, monkeypatch):
+    """Nats of the same test rows: where there is no difference, a false alarm has a chance of a thousandth.
+
+    It is given an eighth of its steps, which is to its disadvantage; `./run bench proposals` gives all of them.
+    """
+    monkeypatch.setattr(proposal, "STEPS", (300, 1_000))
     data = DATA[name](tmp_path)
     usual = "table" if data.columns else "vae"
     pair = ((propose(data).recipe, "proposed"), (usual, "usual"))

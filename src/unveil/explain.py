@@ -10,35 +10,36 @@ from itertools import count
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unveil.data import Dataset
 from unveil.data.load import takes
+from unveil.networks import Centred
 from unveil.opening import KNOWN, PACKAGES
+from unveil.parts.net import StartsAnywhere
 from unveil.recipes import Recipe
 from unveil.store import describe
 from unveil.training.config import Training
 
 WIDTH = 100
 """Columns of a line."""
-LONG = 48
+LONG = 60
 """Characters from which on a part is given a name of its own."""
 STARTS = {
-    "Centred": "{}.centre_at(data.train.mean())",
     "Tabular": "{}.fit(data.train.values[:].float())",
     "Columns": "{}.fit(data.train.values[:].float())",
     "Isotropic": "{}.fit(data.train.spread())",
     "Vamp": "{}.start(data.train)",
 }
 """What a part is told of the data before training, where it is to know something of them."""
-LIKELIHOOD = "likelihood", "{}.start(data.train.mean())"
-"""And a network in this place."""
 
 
 def explained(recipe: Recipe, data: Dataset) -> str:
     """Python that trains what `unveil train` would: imports, data, model, objective, and the call."""
     with torch.random.fork_rng([]):
         model, objective = recipe.compose(recipe.prepare(data))
-    written = _Written(describe(model=model, objective=objective))
+    centres = {part.shape: part.mean for part in model.modules() if isinstance(part, Centred)}
+    written = _Written(describe(model=model, objective=objective), data.space.shape, centres)
     built = [f"{name} = {written.root(name)}" for name in ("model", "objective")]
     homes = {"unveil.training": {"Training"}} | written.homes
     known = getattr(recipe.model, "known", None)
@@ -64,6 +65,8 @@ class _Written:
 
     Args:
         spec: what `describe` gave.
+        shape: of x.
+        centres: of what is centred, by shape.
 
     Attributes:
         lines: that give parts a name, each after those that it is made of.
@@ -71,7 +74,8 @@ class _Written:
         homes: what is imported, by module.
     """
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
+    def __init__(self, spec: Mapping[str, Any], shape: tuple[int, ...], centres: Mapping[tuple[int, ...], Tensor]) -> None:
+        self.shape, self.centres = shape, centres
         self.parts, self.roots = spec["parts"], spec["roots"]
         self.lines: list[str] = []
         self.starts: list[str] = []
@@ -89,9 +93,7 @@ class _Written:
         """How a part is written where it is used: by a name of its own, or as what it is."""
         if place in self.named:
             return self.named[place]
-        kind = self.parts[place]["type"]
-        text = self._expression(place, role)
-        start = STARTS.get(kind) or (LIKELIHOOD[1] if (role, kind) == (LIKELIHOOD[0], "Net") else None)
+        text, start = self._expression(place, role), self._start(place, role)
         if start is None and self.uses[place] < 2 and len(text) < LONG:
             return text
         name = next(one for one in _names(role) if one not in self.named.values())
@@ -100,6 +102,24 @@ class _Written:
         if start is not None:
             self.starts.append(start.format(name))
         return name
+
+    def _start(self, place: int, role: str) -> str | None:
+        """What tells a part what it is to know of the data, with {} for its name."""
+        kind, arguments = self.parts[place]["type"], self.parts[place]["arguments"]
+        if kind == "Centred":
+            shape = tuple(arguments["shape"])
+            if shape == self.shape:
+                return "{}.centre_at(data.train.mean())"
+            return f"{{}}.mean.fill_({self.centres[shape].flatten()[0].item():.6g})"  # of a z whose mean is one number
+        if (role, kind) == ("likelihood", "Net"):
+            inner, path = arguments["network"]["part"], "{0}.network"
+            while "network" in self.parts[inner]["arguments"]:
+                inner, path = self.parts[inner]["arguments"]["network"]["part"], f"{path}.network"
+            if not issubclass(KNOWN[self.parts[inner]["type"]], StartsAnywhere):
+                return None
+            direct = path == "{0}.network"
+            return "{}.start(data.train.mean())" if direct else f"{path}.start_at({{0}}.head.start(data.train.mean()))"
+        return STARTS.get(kind)
 
     def _expression(self, place: int, role: str) -> str:
         """A call of the part's class, or terms as a sum and products."""
@@ -166,7 +186,7 @@ def _loading(data: Dataset) -> dict[str, str]:
     options = dict(data.options)
     if "size" in takes(data.name) and data.space.is_image:
         options |= {"channels": data.space.shape[0], "size": data.space.shape[1:]}
-    return said | {name: repr(value) for name, value in options.items()}
+    return said | {name: repr(value) for name, value in options.items() if name in takes(data.name)}
 
 
 def _other(training: Training) -> dict[str, str]:

@@ -174,7 +174,10 @@ def require_place(out: str | Path | None, resume: bool, team: Team) -> None:
 def unnamed(data: Dataset, out: str | Path | None = None, resume: bool = False) -> Proposal:
     """What is trained where no recipe is named: as before in a run that goes on, else what `propose` proposes."""
     before = _recipe_before(out) if resume else None
-    return Proposal(before) if before is not None else propose(data)
+    if before is not None:
+        return Proposal(before)
+    with room_for_weights(Training(), torch.device("cpu")):
+        return propose(data)
 
 
 def _recipe_before(out: str | Path | None) -> Recipe | None:

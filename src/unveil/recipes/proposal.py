@@ -20,7 +20,7 @@ from unveil.words import counted
 
 LOOKED_AT = 500
 """Training examples whose principal components are taken."""
-HELD = 0.9
+HELD = 0.95
 """Of their variance, by as many components as z is to have dimensions at least."""
 LATENT = (4, 8, 16, 32, 64)
 """Dimensions that z may have. A VAE leaves empty what it does not need, so rather more than fewer."""
@@ -121,7 +121,7 @@ def _budget(data: Dataset, chosen: Recipe) -> tuple[Recipe, str]:
     )
     said = f"{counted(epochs, 'epoch')}, {epochs * each:,} steps, roughly {_rough(epochs * each * lasts)} on two CPU cores"
     warm = chosen.given(kl_warmup=min(chosen.model.kl_warmup, round(epochs / 3, 1)))
-    return replace(warm, training=training), f"{said}; the weights that do best on the validation split are kept"
+    return replace(warm, training=training), f"{said}; the best on the validation split are kept"
 
 
 def _rough(duration: float) -> str:

@@ -124,7 +124,8 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
     whole = Split("all", values, labels, torch.arange(len(values)), Plain("columns"))
     train, validation, test = parted(whole, {} if split is None else named(_splits(split)))
     unseen = [] if known is not None else list(_unseen(found.fields, whole, train))
-    options = {name: value for name, value in (("label", how.label), ("split", how.split)) if value is not None}
+    asked = {"columns": how.kinds(), "drop": list(how.drop), "label": how.label, "split": how.split}
+    options = {name: value for name, value in asked.items() if value}
     return Dataset(
         str(path),
         Space((len(found.fields),), "columns", columns=tuple(field.kind for field in found.fields)),
