@@ -234,8 +234,8 @@ class Trainer:
             state.consider(None)
         state.use_best()
         self.step.eval()
-        ways = {"compiled": self.steps.compiled, "captured": self.steps.replayed}
-        return Outcome(state.step, finished, state.best_step, state.best_value, **ways)
+        best, steps = (state.best_step, state.best_value), self.steps
+        return Outcome(state.step, finished, *best, compiled=steps.compiled, captured=steps.replayed)
 
 
 def _with_elbo(figures: Mapping[str, float]) -> dict[str, float]:
