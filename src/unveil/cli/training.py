@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,10 +46,9 @@ def train(arguments: list[str]) -> int:
         if not given.explain:
             require_place(given.out, given.resume, team)
         data = load(given.data, given.reading)
-    reasons: Mapping[str, str] = {}
-    if given.recipe is None:
-        proposal = unnamed(data, given.out, given.resume)
-        reasons, (given, chosen) = proposal.reasons, parse_train(arguments, proposal.recipe)
+    proposal = unnamed(data, given.out, given.resume) if given.recipe is None else None
+    if proposal is not None:
+        given, chosen = parse_train(arguments, proposal.recipe)
     if given.latent is not None:
         chosen = chosen.given(latent=given.latent)
     if given.explain:
@@ -59,7 +58,8 @@ def train(arguments: list[str]) -> int:
         return 0
     introduce(data)
     if team.rank == 0:
-        lines("proposed for these data" if reasons else "", list(reasons.items()), [])
+        reasons = [] if proposal is None else proposal.holding(chosen)
+        lines("proposed for these data" if reasons else "", reasons, [])
         for sentence in _little(data, chosen.training):
             print(f"-> {sentence}")
     run, code = _train(data, chosen, given.out, given.resume)

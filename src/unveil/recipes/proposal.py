@@ -5,7 +5,7 @@ Data decide, and counts of operations; no clock and no trial. So the same data a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -49,6 +49,17 @@ class Proposal:
 
     recipe: Recipe
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def holding(self, chosen: Recipe) -> list[tuple[str, str]]:
+        """The reasons for what is `chosen` in the end: none for a setting that somebody else has given."""
+        settings: dict[str, Callable[[Recipe], object]] = {
+            "network": lambda one: (one.model.network, one.model.hidden, one.model.channels, one.model.activation),
+            "latent": lambda one: one.model.latent,
+            "batch": lambda one: one.training.batch_size,
+            "budget": lambda one: (one.training.epochs, one.training.batch_size),
+        }
+        given = [name for name, of in settings.items() if of(chosen) != of(self.recipe)]
+        return [(name, reason) for name, reason in self.reasons.items() if name not in given]
 
 
 def propose(data: Dataset) -> Proposal:
