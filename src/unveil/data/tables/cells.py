@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isnan, nan
+from typing import Any
 
 import numpy as np
 
@@ -103,6 +104,23 @@ class Cells:
             f"{self.at(first)} holds {shown(word)}{beside}; correct it, leave the cell empty if it is unknown, or give "
             f"--columns '{self.name}=categorical' or --drop '{self.name}'"
         )
+
+
+def cells_of(source: str, name: str, values: Iterable[Any]) -> Cells:
+    """A column of numbers, texts, truth values and None, as a CSV file would have them."""
+    known: dict[Any, int] = {}
+    codes = np.array([known.setdefault(value, len(known)) for value in values], np.int64)
+    index: dict[str, int] = {}
+    places = [index.setdefault(as_text(value), len(index)) for value in known]
+    codes = np.array(places, np.int64)[codes] if places else codes
+    return Cells(source, name, list(index), codes, np.arange(1, len(codes) + 1), "row")
+
+
+def as_text(value: Any) -> str:
+    """A value as a CSV file would have it."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
 def as_number(word: str) -> float | None:

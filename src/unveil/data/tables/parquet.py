@@ -6,9 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from unveil.data.tables.cells import Cells
+from unveil.data.tables.cells import Cells, cells_of
 from unveil.data.tables.text import check_names
 from unveil.errors import DataError, option
 from unveil.hardware import exceeds, gigabytes
@@ -109,12 +107,7 @@ def _refused(pyarrow: Any, kind: pyarrow.DataType) -> str | None:
 
 def _column(path: str, name: str, column: pyarrow.ChunkedArray) -> Cells:
     """Its values as a CSV file would have them."""
-    known: dict[Any, int] = {}
-    codes = np.array([known.setdefault(value, len(known)) for part in column.chunks for value in _cells(part)], np.int64)
-    index: dict[str, int] = {}
-    places = [index.setdefault(as_text(value), len(index)) for value in known]
-    codes = np.array(places, np.int64)[codes] if places else codes
-    return Cells(path, name, list(index), codes, np.arange(1, len(codes) + 1), "row")
+    return cells_of(path, name, (value for part in column.chunks for value in _cells(part)))
 
 
 def _cells(part: Any) -> Iterable[Any]:
@@ -125,10 +118,3 @@ def _cells(part: Any) -> Iterable[Any]:
         return part.to_pylist()
     words = part.dictionary.to_pylist()
     return (None if place is None else words[place] for place in part.indices.to_pylist())
-
-
-def as_text(value: Any) -> str:
-    """A value as a CSV file would have it."""
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value).strip()

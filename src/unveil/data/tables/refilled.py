@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unveil.data.tables.parquet import as_text
+from unveil.data.tables.cells import as_text
 from unveil.errors import DataError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -111,23 +111,47 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
         raise DataError(f"the table {path} {there}")
     drop = (how.drop,) if isinstance(how.drop, str) else tuple(how.drop)
     only = None if known is None else [*(field.name for field in known.columns), how.label or "", how.split or ""]
-    table = {cells.name: cells for cells in read(path, drop, only)}
+    return from_cells(str(path), read(path, drop, only), how, known)
+
+
+def from_cells(
+    source: str,
+    columns: Iterable[Cells],
+    how: How = How(),
+    known: Known | None = None,
+    held: Mapping[str, Tensor] | None = None,
+) -> Dataset:
+    """A dataset of the columns of a table, which were read already.
+
+    Args:
+        source: what messages call the table.
+        columns: all of them but those to drop.
+        how: as for `from_table`.
+        known: likewise.
+        held: positions of the rows of each split; None for those that a column says, or else a tenth each.
+
+    Raises:
+        DataError: the columns are not as they should be.
+    """
+    table = {cells.name: cells for cells in columns}
     if known is None:
         for name in (*how.kinds(), *filter(None, (how.label, how.split))):
             if name not in table:
-                raise unknown(f"column of {path}", name, table, DataError)
+                raise unknown(f"column of {source}", name, table, DataError)
     label, split = table.pop(how.label or "", None), table.pop(how.split or "", None)
-    found = _guessed(path, list(table.values()), how.kinds()) if known is None else _as_known(path, table, known)
+    found = _guessed(source, list(table.values()), how.kinds()) if known is None else _as_known(source, table, known)
     hints = [_may_split(cells) for cells in table.values() if known is None and split is None and _names_splits(cells)]
     values = torch.from_numpy(np.stack(found.values, 1).astype(np.float32))
     classes, labels = _labels(label, known)
     whole = Split("all", values, labels, torch.arange(len(values)), Plain("columns"))
-    train, validation, test = parted(whole, {} if split is None else named(_splits(split)))
+    if held is None:
+        held = {} if split is None else named(_splits(split))
+    train, validation, test = parted(whole, held)
     unseen = [] if known is not None else list(_unseen(found.fields, whole, train))
     asked = {"columns": how.kinds(), "drop": list(how.drop), "label": how.label, "split": how.split}
     options = {name: value for name, value in asked.items() if value}
     return Dataset(
-        str(path),
+        source,
         Space((len(found.fields),), "columns", columns=tuple(field.kind for field in found.fields)),
         train,
         validation,
@@ -148,7 +172,7 @@ class _Found:
     strange: dict[int, str] = field(default_factory=dict)
 
 
-def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _Found:
+def _guessed(source: str, table: Sequence[Cells], kinds: Mapping[str, str]) -> _Found:
     found = _Found([], [], [])
     wrong: list[tuple[str, DataError]] = []
     for cells in table:
@@ -157,7 +181,7 @@ def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _F
             field, values = guessed(cells) if kind is None else as_field(cells, kind)
         except LeftOutError as error:
             if kind is not None:
-                raise DataError(f"{path}: column {cells.name!r} cannot be {kind}: {error}; or --drop it") from None
+                raise DataError(f"{source}: column {cells.name!r} cannot be {kind}: {error}; or --drop it") from None
             found.notes.append(f"column {cells.name!r} is left out: {error}")
             continue
         except DataError as error:
@@ -170,17 +194,17 @@ def _guessed(path: Path, table: Sequence[Cells], kinds: Mapping[str, str]) -> _F
         raise DataError(f"{wrong[0][1]}{f'; cells to correct are also in: {others}' if others else ''}")
     if not found.fields:
         raise DataError(
-            f"{path} has no column to learn from: {'; '.join(found.notes) or 'all are labels, splits or dropped'}"
+            f"{source} has no column to learn from: {'; '.join(found.notes) or 'all are labels, splits or dropped'}"
         )
     found.notes.extend(remarks(found.fields, np.stack(found.values, 1)))
     return found
 
 
-def _as_known(path: Path, table: Mapping[str, Cells], known: Known) -> _Found:
+def _as_known(source: str, table: Mapping[str, Cells], known: Known) -> _Found:
     found = _Found(list(known.columns), [], [])
     for one in known.columns:
         if one.name not in table:
-            raise DataError(f"{path} has no column {one.name!r}, which the model reads; give a table that has it")
+            raise DataError(f"{source} has no column {one.name!r}, which the model reads; give a table that has it")
         cells, strange = strangers(table[one.name], one) if known.strangers else (table[one.name], {})
         found.values.append(coded(cells, one))
         for row, words in strange.items():
