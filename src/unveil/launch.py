@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from unveil.data import Dataset, load
 from unveil.data.facts import facts_of
-from unveil.errors import DivergedError, RunError, SettingError, option, unknown
+from unveil.errors import DivergedError, RunError, SettingError, option
 from unveil.models import Model
 from unveil.objectives import Term
 from unveil.opening import KNOWN
@@ -30,6 +30,7 @@ from unveil.training.compiled import pays
 from unveil.training.config import Training
 from unveil.training.cut import Cut
 from unveil.training.loop import fit
+from unveil.training.memory import Memory
 from unveil.training.precision import device_for, resolve
 from unveil.training.ranks import join, own_device
 from unveil.training.saving import follow, read, save
@@ -93,6 +94,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     monitor: Monitor | None = None,
+    memory: Memory | None = None,
     **settings: Any,
 ) -> Run:
     """Train a model and leave a run folder.
@@ -111,6 +113,8 @@ def train(
         out: the run folder; None for runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in `out` from its last checkpoint, or from the beginning where there is none.
         monitor: who watches.
+        memory: keeps records and state in place of a run folder, so that nothing is written, and gives the state to go on
+            from where it has one.
 
     Returns:
         The run, its model on the CPU with the averaged weights that did best on the validation split.
@@ -123,13 +127,15 @@ def train(
     """
     team = join(settings.get("timeout", (training or Training()).timeout))
     with team.failing_together():
+        if memory is not None and (out is not None or resume):
+            raise SettingError("a training in memory has no folder; leave out and resume away, or memory")
         require_place(out, resume, team)
         data = load(data)
         if model is None and recipe is None:
             recipe = unnamed(data, out, resume).recipe
         choice = _choose(data, recipe, model, objective, latent)
         name, data = choice.name, choice.data
-        config = _settings(training or choice.training, settings)
+        config = (training or choice.training).given(**settings)
         device = device_for(own_device(config.device))
         with threads(config.threads), deterministic(config.deterministic):
             with room_for_weights(config, device, team.size):
@@ -144,9 +150,13 @@ def train(
             manifest = _manifest(choice, model, objective, config, precision, team.size)
             manifest["compiled"] = compiling
             team.agree(_common(manifest))
-            folder = _folder(out, name, resume, team)
             work = partial(fit, model, objective, data, config, precision, team=team, compiling=compiling)
             whole = nn.ModuleDict({"model": model, "objective": objective}).to(device)
+            if memory is not None:
+                outcome = work(journal=memory, monitor=monitor, resume=memory.state)
+                whole.cpu()
+                return Run(model, objective, _ended(manifest, outcome), None, data)
+            folder = _folder(out, name, resume, team)
             cut = Cut(sum(one.numel() for one in whole.parameters() if one.requires_grad), team, config.shard)
             keep = partial(save, folder, cut=cut, most=int(config.checkpoint_mib * 2**20))
             if team.rank == 0:
@@ -265,14 +275,18 @@ def _record(
         except DivergedError as error:
             failure, outcome = error, error.outcome
         if outcome is not None:
-            status = "diverged" if failure else "finished" if outcome.finished else "interrupted"
-            manifest = {**manifest, "status": status, "outcome": asdict(outcome), "compiled": outcome.compiled}
-            manifest = folder.finish(state_of(whole.cpu()), manifest)
+            manifest = folder.finish(state_of(whole.cpu()), _ended(manifest, outcome, failure is not None))
     if failure is not None:
         team.tell()
         kept_in = "nothing was worth keeping" if outcome is None else f"the best weights from before are in {folder.path}"
         raise DivergedError(f"{failure}; {kept_in}") from None
     return manifest
+
+
+def _ended(manifest: dict[str, Any], outcome: Outcome, diverged: bool = False) -> dict[str, Any]:
+    """The manifest of a training that is over."""
+    status = "diverged" if diverged else "finished" if outcome.finished else "interrupted"
+    return {**manifest, "status": status, "outcome": asdict(outcome), "compiled": outcome.compiled}
 
 
 def _check_names(*modules: nn.Module) -> None:
@@ -338,11 +352,3 @@ def _manifest(
         "microbatches": ranks * config.accumulate,
         **machine(),
     }
-
-
-def _settings(training: Training, settings: Mapping[str, Any]) -> Training:
-    names = {field.name for field in fields(Training)}
-    for name in settings:
-        if name not in names:
-            raise unknown("setting", name, names)
-    return replace(training, **settings)

@@ -150,7 +150,7 @@ class Run:
         self,
         data: Dataset | None = None,
         *,
-        split: str = "test",
+        split: str | None = None,
         samples: int = 500,
         images: int | None = None,
         seed: int = 0,
@@ -165,15 +165,21 @@ class Run:
 
         Args:
             data: other data than it was trained on, in the same space.
-            split: which split.
+            split: which split; None for test, or validation, which has chosen the weights, of data that have no test rows.
             samples: K, draws of z for each image.
             images: how many images; None for all.
             seed: of binarisation, noise and subset.
             also: sections beside the nats; `unveil.evaluation.SECTIONS` has their names.
             defensive: share of the draws that do not come from the encoder, for what it misses; see `evaluation.evaluate`.
             watcher: told the forecast and the progress.
+
+        Raises:
+            DataError: the data are not at hand, or hold no rows in that split.
         """
         data = self.suited(data) if data is not None else self.load_data()
+        split = split or ("test" if len(data.test) else "validation")
+        if not len(data.split(split)):
+            raise DataError(f"{data.name} has no rows in its {split} split; name another, or give other data")
         check(self.model, data)
         state = state_of(nn.ModuleDict({"model": self.model, "objective": self.objective}))
         weights = digest(packed(state, self.manifest))

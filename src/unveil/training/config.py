@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from math import isfinite
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from unveil.errors import SettingError, unknown
 
@@ -96,6 +96,18 @@ class Training:
                 raise unknown(name, str(getattr(self, name)), get_args(known))
         _require(self, "warmup", 0 <= self.warmup < 1, "a share of all steps, at least 0 and below 1")
         _require(self, "average", 0 <= self.average < 1, "at least 0 and below 1")
+
+    def given(self, **settings: Any) -> Training:
+        """The same with other settings.
+
+        Raises:
+            SettingError: there is no such setting, or it cannot be that.
+        """
+        names = {field.name for field in fields(self)}
+        for name in settings:
+            if name not in names:
+                raise unknown("setting", name, names)
+        return replace(self, **settings)
 
 
 def _require(config: Training, name: str, holds: bool, needed: str) -> None:
