@@ -25,7 +25,7 @@ ORDER = [
     {"opening"},
     {"explain", "serving"},
     {"launch"},
-    {"refit", "pages"},
+    {"refit", "pages", "estimator"},
     {"doctor", "verify", "export"},
     {"explorer"},
     {"cli"},
