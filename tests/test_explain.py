@@ -105,7 +105,7 @@ def test_the_command_prints_it_and_trains_nothing(tmp_path, monkeypatch, capsys)
 
 def test_data_are_loaded_as_they_were(tmp_path):
     (tmp_path / "x.csv").write_text("a,b,c\n" + "\n".join(f"{(n * n % 71 + 1) / 3},{n % 3},{n / 7}" for n in range(100)))
-    data = unveil.load(tmp_path / "x.csv", drop=["c"], label="b", columns="a=positive")
+    data = unveil.load(tmp_path / "x.csv", drop="c", label="b", columns="a=positive")
     text = explained(recipe("table"), data)
     loading = next(one for one in ast.parse(text).body if isinstance(one, ast.Assign))
     exec(ast.unparse(loading), {"unveil": unveil}, left := {})

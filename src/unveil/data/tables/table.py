@@ -47,6 +47,10 @@ class How:
     label: str | None = None
     split: str | None = None
 
+    def dropped(self) -> tuple[str, ...]:
+        """Names of the columns to leave out, of which Python may give a single one as it is."""
+        return (self.drop,) if isinstance(self.drop, str) else tuple(self.drop)
+
     def kinds(self) -> dict[str, str]:
         """Kind of each column that one was given for, as NAME=KIND or, in Python, by a mapping."""
         if isinstance(self.columns, Mapping):
@@ -109,9 +113,8 @@ def from_table(path: Path, measure: Measure | None = None, how: How = How(), kno
     if not path.is_file():
         there = "is a folder; name a file in it" if path.is_dir() else "is not there; check the name"
         raise DataError(f"the table {path} {there}")
-    drop = (how.drop,) if isinstance(how.drop, str) else tuple(how.drop)
     only = None if known is None else [*(field.name for field in known.columns), how.label or "", how.split or ""]
-    return from_cells(str(path), read(path, drop, only), how, known)
+    return from_cells(str(path), read(path, how.dropped(), only), how, known)
 
 
 def from_cells(
@@ -148,7 +151,7 @@ def from_cells(
         held = {} if split is None else named(_splits(split))
     train, validation, test = parted(whole, held)
     unseen = [] if known is not None else list(_unseen(found.fields, whole, train))
-    asked = {"columns": how.kinds(), "drop": list(how.drop), "label": how.label, "split": how.split}
+    asked = {"columns": how.kinds(), "drop": list(how.dropped()), "label": how.label, "split": how.split}
     options = {name: value for name, value in asked.items() if value}
     return Dataset(
         source,
