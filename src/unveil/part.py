@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from unveil.errors import SettingError
+
 if TYPE_CHECKING:
     from unveil.data import Measure, Split
 
@@ -73,6 +75,28 @@ class Part(nn.Module):
         Where several processes make a step, or one process makes it in several parts, the draw is of a part of its batch:
         what is to move alike everywhere reads `draw.gather(...)`, and does so before it changes anything.
         """
+
+
+def carried(model: nn.Module) -> list[str]:
+    """What of the training data the weights of a model hold, in words; empty for nothing but what was learned."""
+    return sorted({part.carries for part in model.modules() if isinstance(part, Part) and part.carries})
+
+
+def keep_home(model: nn.Module, otherwise: str) -> None:
+    """See that no data would leave with a model.
+
+    Args:
+        model: that is to leave without data.
+        otherwise: what of them would leave, as the end of a sentence.
+
+    Raises:
+        SettingError: its weights hold some.
+    """
+    if held := carried(model):
+        raise SettingError(
+            f"this model's prior is made of {' and '.join(held)}, {otherwise}; leave --no-data out, or fit another prior: "
+            "unveil refit-prior RUN --prior mixture"
+        )
 
 
 def pieces(n: int, most: int) -> Iterator[slice]:

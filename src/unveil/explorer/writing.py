@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from unveil.data import Dataset
-from unveil.errors import SettingError
 from unveil.explorer.content import content
 from unveil.explorer.dense import dense
 from unveil.explorer.engine import engine
 from unveil.explorer.modules import joined
 from unveil.explorer.weights import apart, packed
 from unveil.export import graphs
-from unveil.part import Part
+from unveil.part import keep_home
 from unveil.run import Run
 from unveil.store import write
 
@@ -50,12 +49,8 @@ def write_page(run: Run, out: Path, data: Dataset | None) -> int:
 
 def page(run: Run, data: Dataset | None) -> str:
     """The page as HTML."""
-    carries = sorted({part.carries for part in run.model.modules() if isinstance(part, Part) and part.carries})
-    if carries and data is None:
-        raise SettingError(
-            f"this model's prior is made of {' and '.join(carries)}, which the page would carry; leave --no-data out, "
-            "or fit another prior: unveil refit-prior RUN --prior mixture"
-        )
+    if data is None:
+        keep_home(run.model, "which the page would carry")
     made = graphs(run, half=True)
     found = {name: graph for name in FUNCTIONS if (graph := getattr(made, name)) is not None}
     parts = apart(found)

@@ -19,7 +19,7 @@ from unveil.export.loader import load_bundle
 from unveil.export.readme import readme
 from unveil.export.trace import Traced, quiet, traced
 from unveil.export.unpack import BundleError
-from unveil.part import Part
+from unveil.part import carried, keep_home
 from unveil.store.files import flush_folder, unwritable, write, write_json
 
 if TYPE_CHECKING:
@@ -51,14 +51,10 @@ def bundle(run: Run, out: str | Path, to: To = "onnx", data: bool = True) -> Pat
     if out.exists() or out.is_symlink():
         raise SettingError(f"{out} exists; name another --out")
     require(*FORMS[to].packages)
-    carries = sorted({part.carries for part in run.model.modules() if isinstance(part, Part) and part.carries})
-    if carries and not data:
-        raise SettingError(
-            f"this model's prior is made of {' and '.join(carries)}, and a bundle carries what they are encoded as; leave "
-            "--no-data out, or fit another prior: unveil refit-prior RUN --prior mixture"
-        )
+    if not data:
+        keep_home(run.model, "and a bundle carries what they are encoded as")
     with _room(out) as temporary:
-        files, about = _written(run, to, carries)
+        files, about = _written(run, to, carried(run.model))
         for name, content in files.items():
             write(temporary / name, content)
         hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
