@@ -44,8 +44,8 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     Raises:
         RunError: no run folder, a damaged one, one without a checkpoint yet, or one that needs parts which are not known.
     """
-    shipped = is_shipped(path)
-    folder = RunFolder(PRETRAINED / Path(path).name if shipped else Path(path))
+    origin = Path(path).name if is_shipped(path) else ""
+    folder = RunFolder(PRETRAINED / origin if origin else Path(path))
     manifest = folder.manifest()
     known = dict(KNOWN)
     for part in parts:
@@ -60,7 +60,7 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     model, objective = modules["model"].eval(), modules["objective"].eval()
     if not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
-    return Run(model, objective, manifest, folder.path, shipped=shipped)
+    return Run(model, objective, manifest, folder.path, origin=origin)
 
 
 def _filled(both: nn.ModuleDict, folder: RunFolder, manifest: dict[str, Any]) -> dict[str, Any]:

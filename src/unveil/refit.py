@@ -154,7 +154,7 @@ def refit_prior(
     data = run.load_data() if data is None else run.suited(data)
     training = training or REFIT
     model, objective = _prepared(run.model, prior, data, settings.get("seed", training.seed))
-    base = RUNS / str(run.manifest["recipe"]) if run.path is None or run.shipped else run.path
+    base = RUNS / str(run.manifest["recipe"]) if run.path is None or run.origin else run.path
     with _at_rest([part for part in model.children() if part is not model.prior]):
         return train(
             data,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from unveil.data import Dataset, Field, load_again
+from unveil.data.facts import short
 from unveil.errors import DataError, RunError, SettingError
 from unveil.evaluation import Report, Watcher, report
 from unveil.evaluation.kept import recall
@@ -40,7 +41,8 @@ class Run:
         manifest: what run.json says, or would say.
         path: the run folder; None where nothing was written.
         data: what it was trained on; None where it was opened from a folder and not yet asked for.
-        shipped: whether it came with the package, in whose folder nothing is written.
+        origin: what commands call it where its folder is not the user's own, as of a model that came with the package:
+            nothing is written there. Empty where it is.
     """
 
     model: Model
@@ -48,12 +50,17 @@ class Run:
     manifest: dict[str, Any]
     path: Path | None = None
     data: Dataset | None = None
-    shipped: bool = False
+    origin: str = ""
 
     @property
     def name(self) -> str:
-        """What commands call it: its folder, or its name where it came with the package."""
-        return "RUN" if self.path is None else self.path.name if self.shipped else str(self.path)
+        """What commands call it: its folder, or where it came from."""
+        return self.origin or ("RUN" if self.path is None else str(self.path))
+
+    @property
+    def short_name(self) -> str:
+        """The same for others to read: where a folder lies is nobody else's business."""
+        return self.origin or short("RUN" if self.path is None else str(self.path.absolute()))
 
     def __repr__(self) -> str:
         said = {name: self.manifest.get(name) for name in ("recipe", "status")}
@@ -181,9 +188,8 @@ class Run:
         if not len(data.split(split)):
             raise DataError(f"{data.name} has no rows in its {split} split; name another, or give other data")
         check(self.model, data)
-        state = state_of(nn.ModuleDict({"model": self.model, "objective": self.objective}))
-        weights = digest(packed(state, self.manifest))
-        path = None if self.shipped else self.path
+        weights = self.weights()
+        path = None if self.origin else self.path
         ended = self._ended
         if path is not None and not (ended and weights == self.manifest["tensors"].get("model.safetensors")):
             said = "the weights are not those in %s any more" if ended else "%s is unfinished"
@@ -207,6 +213,11 @@ class Run:
             except RunError as error:
                 log.warning("%s; the figures are not kept", error)
         return found
+
+    def weights(self) -> str:
+        """The SHA-256 of its weights as they are now, as its folder would hold them."""
+        state = state_of(nn.ModuleDict({"model": self.model, "objective": self.objective}))
+        return digest(packed(state, self.manifest))
 
     def _report_name(self, data: Dataset, split: str) -> str:
         own = data.fingerprint == self.manifest["data"]["fingerprint"]

@@ -190,7 +190,7 @@ def _report(run: Run) -> tuple[Report | None, str]:
     try:
         return run.report(), ""
     except RunError as error:
-        return None, str(error).replace(str(run.path), short(run.name))
+        return None, str(error).replace(str(run.path), run.short_name)
 
 
 def _record(said: Mapping[str, Any], name: str) -> dict[str, Any]:

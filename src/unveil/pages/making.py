@@ -42,7 +42,7 @@ def commands(run: Run, report: Report | None) -> tuple[Command, ...]:
     if trained := training_line(run):
         found.append(Command(trained, "trains such a model"))
     if report is not None:
-        line = evaluation_line(report, short(run.name), run.manifest["data"].get("rows", {}))
+        line = evaluation_line(report, run.short_name, run.manifest["data"].get("rows", {}))
         found.append(Command(line, "gives the figures"))
     return tuple(found)
 

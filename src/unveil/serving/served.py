@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,7 +69,7 @@ class Facts:
         space = Space(tuple(said["shape"]), said["measure"], said.get("levels", 256), kinds)
         return cls(
             recipe=str(run.manifest.get("recipe") or "own"),
-            run="" if run.path is None else short(str(Path(run.path).resolve())),
+            run="" if run.path is None else run.short_name,
             data=short(str(said["name"])),
             attribution=str(said.get("attribution", "")),
             space=space,
