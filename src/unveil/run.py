@@ -235,6 +235,11 @@ class Run:
             SettingError: it has no such figure.
         """
         kept, said, values = self._kept(report)
+        if not values:
+            raise RunError(
+                f"the report of {self.name} came without the values of single examples, by which runs are compared; have "
+                "it pushed without --no-data"
+            )
         if figure not in values:
             had = ", ".join(name for name in COMPARED if name in values)
             hint = "evaluate it with that section, or " if figure == "quadrature" else ""
@@ -279,8 +284,10 @@ class Run:
         if self.path is None:
             raise RunError("a run without a folder keeps no report; train with out=..., and evaluate")
         if not self._ended:
-            raise RunError(f"{self.path} is unfinished, and keeps no figures; end its training with --resume, and evaluate")
+            raise RunError(f"{self.name} is unfinished, and keeps no figures; end its training with --resume, and evaluate")
         kept = Reports(self.path, name)
+        if self.origin and not kept.figures.is_file():
+            raise RunError(f"{self.origin} came without a report; `unveil evaluate {self.origin}` prints one")
         said, values = kept.read()
         if said.get("weights") != self.manifest["tensors"].get("model.safetensors"):
             raise RunError(f"{kept.figures} is of other weights; evaluate anew")

@@ -2,6 +2,7 @@
 
 report.json          the figures on the run's own test split, and the digest of the weights that they are of
 report.safetensors   the values of each image, for comparing runs image by image
+                     left out where a run is pushed without data: report.json then names none
 report-NAME.json     likewise, with values of its own, on another split or on other data
 partial-KEY.json     a weighing that runs or was stopped, and partial-KEY-DIGEST.safetensors what it has found so far
 """
@@ -65,7 +66,7 @@ class Reports:
         files.write_json(self.figures, {**content, "tensors": {self.values.name: digest}})
 
     def read(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The figures and the values.
+        """The figures and the values; no values where the figures say that they travel without any.
 
         Raises:
             RunError: there are none, or they are damaged.
@@ -76,6 +77,8 @@ class Reports:
             raise RunError(f"{self.path} has not been evaluated; do so by `unveil evaluate {self.path}`")
         content = files.read_json(self.figures)
         held = content.get("tensors") if isinstance(content, dict) else None
+        if held == {}:
+            return content, {}
         if not isinstance(held, dict) or not isinstance(held.get(self.values.name), str):
             raise RunError(f"{self.figures} is damaged, or of an older version; evaluate anew")
         values = tensors.load(self.values, held[self.values.name])

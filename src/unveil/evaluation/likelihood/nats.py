@@ -63,7 +63,8 @@ class Nats:
         few: share of images with fewer than 10 effective draws.
         precision: of the arithmetic.
         seconds: how long it took, and `matrix_share` which share of the machine's matrix rate it reached on the CPU.
-        values: what the figures are means of, (N,) float64 each: 'row', 'distortion', 'neg_elbo', 'nll', 'ess'.
+        values: what the figures are means of, (N,) float64 each: 'row', 'distortion', 'neg_elbo', 'nll', 'ess'; empty where
+            they were left out of a report that travels.
     """
 
     data: str
@@ -144,7 +145,7 @@ class Nats:
             said.append(
                 "p(z) of a second stage is known by a bound alone: rate, -ELBO and -log p(x) are upper bounds, for any K"
             )
-        if self.nll is not None and not isfinite(self.nll.value):
+        if self.nll is not None and not isfinite(self.nll.value) and self.values:
             said.append(
                 f"{int(self.values['nll'].isposinf().sum()):,} of {self.nll.n:,} examples have no draw that prior and "
                 "likelihood allow, so that their -log p(x) is infinite: see that x lies in the likelihood's support"
