@@ -61,6 +61,10 @@ class Held:
         return replace(data, options=options, **given)  # type: ignore[arg-type]
 
 
+HELD = tuple(field.name for field in fields(Held))
+"""Options that are a share, or a source of its own."""
+
+
 def _share(name: str, said: str | float | None) -> float | None:
     """The share that was asked for; None for a source, or for nothing."""
     try:

@@ -15,7 +15,7 @@ from unveil.data import digits, mnist, shapes
 from unveil.data.arrays import from_arrays, from_file
 from unveil.data.dataset import Dataset
 from unveil.data.facts import facts_of
-from unveil.data.held import Held
+from unveil.data.held import HELD, Held
 from unveil.data.hugging import from_hugging, holds_hugging, is_hugging
 from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
@@ -42,7 +42,6 @@ NAMED: dict[str, Callable[[Path | None, Measure | None], Dataset]] = {
     "shapes": lambda folder, measure: shapes.load(measure),
     "linear-gaussian": _linear_gaussian,
 }
-HELD = tuple(field.name for field in fields(Held))
 
 
 def load(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from unveil.data.facts import short
 from unveil.errors import RunError
 from unveil.evaluation import Figure, Report
 
@@ -65,7 +66,7 @@ def sheets(report: Report | None) -> tuple[Sheet, ...]:
         return ()
     nats = report.nats
     read = "" if nats.read_by is None else f", read by seed {nats.read_by}"
-    about = f"{nats.data}, {nats.split} split, {nats.measure} x{read}; draws by seed {nats.seed}, {nats.precision}"
+    about = f"{short(nats.data)}, {nats.split} split, {nats.measure} x{read}; draws by seed {nats.seed}, {nats.precision}"
     whole: dict[str, Any] = {"nats": nats, **report.sections}
     try:
         made = [_sheet(key, record, about if key == "nats" else "") for key, record in whole.items()]

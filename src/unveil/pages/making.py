@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from unveil.data.facts import short
+from unveil.data.facts import homeless
 from unveil.data.held import Held
 from unveil.data.images.how import How
 from unveil.data.mapped import File
@@ -49,11 +49,11 @@ def commands(run: Run, report: Report | None) -> tuple[Command, ...]:
 
 def training_line(run: Run) -> str:
     """`unveil train ...` with all that is other than the recipe's own; empty where no command can do it."""
-    manifest, facts = run.manifest, run.manifest["data"]
+    manifest, facts = run.manifest, homeless(run.manifest["data"])
     known, settings = RECIPES.get(str(manifest.get("recipe"))), manifest.get("settings")
     if known is None or not facts.get("loadable") or not isinstance(settings, dict):
         return ""
-    words = ["unveil", "train", short(str(facts["name"])), "--recipe", known.name]
+    words = ["unveil", "train", facts["name"], "--recipe", known.name]
     if facts.get("measure") in MEASURES:
         words += ["--measure", str(facts["measure"])]
     reading = {name: value for name, value in facts.get("options", {}).items() if name in READING}
