@@ -33,6 +33,10 @@ class RunError(UnveilError):
     """A run folder that is none, is damaged, is in use, or was written by a newer format."""
 
 
+class HubError(RunError):
+    """The Hugging Face Hub does not answer, refuses, or has no such model."""
+
+
 class RankError(RunError):
     """A process of several that train together has ended or does not answer."""
 

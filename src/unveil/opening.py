@@ -1,4 +1,4 @@
-"""Runs that are there already: opened from a folder, or from among the models that come with the package."""
+"""Runs that are there already: opened from a folder, from among the models that come with the package, or from the hub."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import unveil.models
 import unveil.networks
 import unveil.objectives
 import unveil.parts
+from unveil.data.facts import homeless
 from unveil.errors import RunError, SettingError, unknown
 from unveil.models import Model
 from unveil.objectives import Term
+from unveil.remote import Remote, is_address
 from unveil.run import Run
 from unveil.store import RunFolder, build, fill, size
 from unveil.training.unfinished import told, unfinished
@@ -38,14 +40,21 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     """Open a run folder: one that is unfinished with the weights of its last checkpoint, which is said as a warning.
 
     Args:
-        path: the folder, or the name of a model that comes with the package where there is no such folder.
+        path: the folder; the name of a model that comes with the package where there is no such folder; or hf://OWNER/NAME
+            or hf://OWNER/NAME@REVISION for one on the Hugging Face Hub, where `Run.name` has the commit that this meant.
         parts: classes of your own that the model is made of; a file never names an import.
 
     Raises:
         RunError: no run folder, a damaged one, one without a checkpoint yet, or one that needs parts which are not known.
+        HubError: the hub does not answer, or has no such model.
     """
-    origin = Path(path).name if is_shipped(path) else ""
-    folder = RunFolder(PRETRAINED / origin if origin else Path(path))
+    remote = Remote.find(path) if is_address(path) else None
+    if remote is not None:
+        folder, origin = RunFolder(remote.folder()), remote.name
+    elif is_shipped(path):
+        folder, origin = RunFolder(PRETRAINED / Path(path).name), Path(path).name
+    else:
+        folder, origin = RunFolder(Path(path)), ""
     manifest = folder.manifest()
     known = dict(KNOWN)
     for part in parts:
@@ -56,34 +65,37 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     if set(modules) != {"model", "objective"}:
         raise RunError(f"{path} is damaged: its spec has no model and objective")
     both = nn.ModuleDict(modules)
-    manifest = _filled(both, folder, manifest)
+    if remote is not None:
+        remote.complete(size(both))
+        manifest = {**manifest, "data": homeless(manifest["data"])}  # a stranger names no place on this machine
+    manifest = _filled(both, folder, manifest, origin or str(folder.path))
     model, objective = modules["model"].eval(), modules["objective"].eval()
     if not isinstance(model, Model) or not isinstance(objective, Term):
         raise RunError(f"{path} is damaged: its spec describes a {type(model).__name__} as its model")
     return Run(model, objective, manifest, folder.path, origin=origin)
 
 
-def _filled(both: nn.ModuleDict, folder: RunFolder, manifest: dict[str, Any]) -> dict[str, Any]:
+def _filled(both: nn.ModuleDict, folder: RunFolder, manifest: dict[str, Any], name: str) -> dict[str, Any]:
     """Give model and objective their weights; the manifest, with how far it got where the run is unfinished."""
     finished = isinstance(manifest["tensors"].get("model.safetensors"), str)
     found = unfinished(folder, both) if manifest.get("status") == "training" or not finished else None
     if found is None:
         fill(both, folder.model(size(both)), str(folder.path / "model.safetensors"))
-        _warn_of_the_end(folder.path, manifest)
+        _warn_of_the_end(name, manifest)
         return manifest
     fill(both, found.tensors, found.source)
-    log.warning("%s is %s", folder.path, found)
+    log.warning("%s is %s", name, found)
     outcome = {"steps": found.step, "finished": False, "best_step": found.best_step, "best_value": found.best_value}
     return {**manifest, "outcome": {**outcome, "stopped_by": None}}
 
 
-def _warn_of_the_end(path: Path, manifest: dict[str, Any]) -> None:
+def _warn_of_the_end(name: str, manifest: dict[str, Any]) -> None:
     """Say so where somebody stopped the training."""
     outcome = manifest.get("outcome")
     if manifest.get("status") == "interrupted" and isinstance(outcome, dict):
         step, best = outcome.get("steps"), outcome.get("best_step")
         if isinstance(step, int) and isinstance(best, int):
-            log.warning("%s is %s", path, told(step, best))
+            log.warning("%s is %s", name, told(step, best))
 
 
 def pretrained(name: str) -> Run:

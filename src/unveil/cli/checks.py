@@ -33,9 +33,11 @@ def doctor(arguments: list[str]) -> int:
     from unveil.data.load import NAMED, is_run
     from unveil.doctor import examine_data
     from unveil.opening import is_shipped
+    from unveil.remote import is_address
 
     # any other folder is one of images; where data and a model that comes along share a name, it is the data's
-    if is_run(Path(given.what)) or (given.what not in NAMED and is_shipped(given.what)):
+    named = is_address(given.what) or (given.what not in NAMED and is_shipped(given.what))
+    if named or is_run(Path(given.what)):
         found = _of_run(unveil.open(given.what), given)
     else:
         data = unveil.load(given.what, data_dir=given.data_dir, measure=given.measure)
@@ -67,10 +69,11 @@ def verify(arguments: list[str]) -> int:
     given = parse(options.Verify, "verify", arguments)
     start()
     import unveil
+    from unveil.remote import is_address
     from unveil.verify import verify
 
     data: Dataset | None
-    if Path(given.model).is_dir():
+    if is_address(given.model) or Path(given.model).is_dir():
         run = unveil.open(given.model)
         model, objective, data = run.model, run.objective, run.load_data(given.data_dir)
     else:

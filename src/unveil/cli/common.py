@@ -61,7 +61,7 @@ def introduce(data: Dataset, bad: int | None = SHOWN) -> None:
 
 
 def open_run(
-    path: Path, data: str | None, data_dir: Path | None, *outs: Path | None, strangers: bool = False
+    path: str, data: str | None, data_dir: Path | None, *outs: Path | None, strangers: bool = False
 ) -> tuple[Run, Dataset]:
     """A run, and the data that it is to look at: those it was trained on, unless others are named.
 

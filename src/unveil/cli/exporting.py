@@ -21,7 +21,7 @@ def export(arguments: list[str]) -> int:
     import unveil
 
     run = unveil.open(given.run)
-    name = given.run.resolve().name
+    name = Path(given.run).resolve().name
     out = given.out or Path(f"{name}.html" if given.to == "html" else f"{name}-{given.to}")
     apart(out, *trained_on(run))
     if given.to == "html":

@@ -34,7 +34,7 @@ def evaluate(arguments: list[str]) -> int:
     if given.out is not None:
         ending(given.out, (".json",))
         apart(given.out, given.data)
-        if given.run.resolve() in given.out.resolve().parents:
+        if Path(given.run).resolve() in given.out.resolve().parents:
             raise SettingError(f"{given.out} would lie among the files of the run; give an --out beside that folder")
     run, data = open_run(given.run, given.data, given.data_dir, given.out)
     run.model.to(device)
@@ -69,12 +69,14 @@ def compare(arguments: list[str]) -> int:
     return 0
 
 
-def _contender(path: Path, figure: str) -> Contender:
+def _contender(run: str, figure: str) -> Contender:
     """Of a run by its report, or of one of its other reports."""
     import unveil
+    from unveil.remote import is_address
 
-    if path.suffix != ".json":
-        return unveil.open(path).contender(figure)
+    path = Path(run)
+    if is_address(run) or path.suffix != ".json":
+        return unveil.open(run).contender(figure)
     if not (path.parent / "run.json").is_file():
         raise SettingError(f"{path} has no values of images beside it; give the RUN/{path.name} that unveil evaluate named")
     return unveil.open(path.parent).contender(figure, path.stem)

@@ -61,7 +61,7 @@ class Compare:
         level: of intervals and verdicts.
     """
 
-    runs: Positional[Annotated[tuple[Path, ...], arg(metavar="RUN RUN ...")]]
+    runs: Positional[Annotated[tuple[str, ...], arg(metavar="RUN RUN ...")]]
     figure: Literal["nll", "quadrature", "neg_elbo", "distortion"] = "nll"
     pairs: Literal["all", "best"] = "all"
     level: float = 0.95

@@ -14,7 +14,7 @@ from unveil.data.mapped import File
 from unveil.data.pick import Pick
 from unveil.data.tables.table import How as TableHow
 
-RunFolder: TypeAlias = Positional[Annotated[Path, arg(metavar="RUN")]]
+RunFolder: TypeAlias = Positional[Annotated[str, arg(metavar="RUN")]]  # an address on the hub is no Path
 Data: TypeAlias = Positional[Annotated[str | None, arg(metavar="[DATA]")]]
 Count: TypeAlias = Annotated[int, arg(aliases=["-n"])]
 Measure: TypeAlias = Literal["binary", "unit", "levels", "real", "count"]
