@@ -18,7 +18,7 @@ ORDER = [
     {"objectives"},
     {"evaluation"},
     {"generation", "store"},
-    {"training"},
+    {"training", "remote"},
     {"recipes", "pictures"},
     {"album", "preflight"},
     {"run"},
@@ -27,7 +27,7 @@ ORDER = [
     {"launch"},
     {"refit", "pages", "estimator"},
     {"doctor", "verify", "export"},
-    {"explorer"},
+    {"explorer", "hub"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -22,6 +22,7 @@ COMMANDS = {
     "report": ("reporting", "write a run down as a page to read and print: unveil report RUN"),
     "serve": ("serving", "answer requests over HTTP: unveil serve RUN"),
     "export": ("exporting", "write a model that runs without Unveil: unveil export RUN --to onnx"),
+    "push": ("pushing", "put a run on the Hugging Face Hub: unveil push RUN OWNER/NAME"),
     "doctor": ("checks", "say what is wrong with a run or with data: unveil doctor RUN"),
     "verify": ("checks", "check a model's mathematics: unveil verify RUN"),
     "recipes": ("training", "list the ready-made compositions"),
@@ -32,7 +33,8 @@ USAGE = (
     "Unveil: variational autoencoders whose every number is a stated figure in nats.\n\n"
     "usage: unveil COMMAND ...\n\n"
     + "\n".join(f"  {name:13}{what}" for name, (_, what) in COMMANDS.items())
-    + "\n\nunveil COMMAND --help tells what a command takes; unveil --version tells the version."
+    + "\n\nRUN is a run folder, the name of a model that comes along, mnist or mnist-2d, or hf://OWNER/NAME on the hub."
+    + "\nunveil COMMAND --help tells what a command takes; unveil --version tells the version."
 )
 
 

@@ -112,7 +112,7 @@ def plain(content: Any) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """JSON that a person can read; RunError where it would be larger than what is read."""
-    said = _json(content)
+    said = as_json(content)
     if len(said) > LARGEST:
         raise RunError(f"{path} would be larger than the {LARGEST:,} bytes that are read; give fewer or shorter names")
     write(path, said)
@@ -143,7 +143,7 @@ def read_signed(path: Path) -> Any:
     if not isinstance(content, dict) or set(content) != {"sha256", "said"}:
         raise RunError(f"{path} is damaged: it states no digest of what it says")
     try:
-        sound = content["sha256"] == _digest(content["said"]) and _json(content) == raw
+        sound = content["sha256"] == _digest(content["said"]) and as_json(content) == raw
     except RecursionError:
         sound = False
     if not sound:
@@ -151,12 +151,13 @@ def read_signed(path: Path) -> Any:
     return content["said"]
 
 
-def _json(content: Any) -> bytes:
+def as_json(content: Any) -> bytes:
+    """JSON that a person can read, byte for byte as it is written."""
     return (json.dumps(plain(content), indent=1, allow_nan=False) + "\n").encode()
 
 
 def _digest(content: Any) -> str:
-    return hashlib.sha256(_json(content)).hexdigest()
+    return hashlib.sha256(as_json(content)).hexdigest()
 
 
 def _content(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 from unveil.cli.options.judging import Compare, Doctor, Evaluate, Score, Verify
 from unveil.cli.options.shared import Reading
-from unveil.cli.options.sharing import Explore, Export, Report, Serve
+from unveil.cli.options.sharing import Explore, Export, Push, Report, Serve
 from unveil.cli.options.training import Demo, Inspect, Recipes, RefitPrior, Train
 from unveil.cli.options.using import Encode, Impute, Reconstruct, Sample
 
@@ -16,6 +16,7 @@ __all__ = [
     "Export",
     "Impute",
     "Inspect",
+    "Push",
     "Reading",
     "Recipes",
     "Reconstruct",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import UseAppendAction
+from tyro.conf import Positional, UseAppendAction, arg
 
 from unveil.cli.options.shared import Data, RunFolder
 from unveil.serving.limits import Limits
@@ -69,6 +69,32 @@ class Export:
     to: Literal["onnx", "torch", "numpy", "html"] = "onnx"
     out: Path | None = None
     no_data: bool = False
+
+
+@dataclass(frozen=True)
+class Push:
+    """Put a run on the Hugging Face Hub: manifest, weights, report card, records, a few pictures and a model card.
+
+    Log in first by `hf auth login`, or set HF_TOKEN. No checkpoint goes, nothing executable, and no path of this machine.
+
+    Attributes:
+        run: a run folder.
+        repo: where to, which is made where it is not there.
+        private: only for whom its owner lets in; one that is there and public is refused.
+        no_data: leave out pictures of examples and the values of single examples; refuse a model whose prior is made of
+            training examples.
+        revision: a branch, which is made where it is not there; without it, main.
+        message: of the commit.
+        license: under which the model is passed on, as the hub calls it: apache-2.0; without it, nothing is said of it.
+    """
+
+    run: RunFolder
+    repo: Positional[Annotated[str, arg(metavar="OWNER/NAME")]]
+    private: bool = False
+    no_data: bool = False
+    revision: str | None = None
+    message: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True)
