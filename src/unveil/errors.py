@@ -1,7 +1,7 @@
 """Errors worth catching. Each message says what was given, why it cannot be and what to do, in one line.
 
-All are `ValueError`s, so that code which knows nothing of Unveil still catches them; at the terminal each becomes one
-line and exit code 2.
+Each is a `ValueError`, so that code which knows nothing of Unveil still catches it, and becomes one line and exit code 2 at
+the terminal.
 """
 
 from __future__ import annotations

@@ -42,7 +42,15 @@ class Encoded:
 
 
 def encode(model: Model, split: Split) -> Encoded:
-    """q(z|x) of every example, without noise: a random reading gives way to its mean, the gray image."""
+    """q(z|x) of every example, without noise: a random reading gives way to its mean, the gray image.
+
+    Example:
+        >>> import unveil
+        >>> from unveil import generation
+        >>> run = unveil.train("digits", latent=3, epochs=1, out="runs/encoded")
+        >>> generation.encode(run.model, run.data.test).mean.shape
+        torch.Size([180, 3])
+    """
     return Encoded(*encoded(model, split), split.labels, split.rows)
 
 
@@ -63,7 +71,14 @@ def latent_shape(model: Model, shape: Sequence[int], context: Tensor | None = No
 
 @torch.no_grad()
 def decode(model: Model, z: Tensor, context: Tensor | None = None) -> Tensor:
-    """(N, *event) E[x|z] for z (N, *latent), given `context` (N, C) where the model is conditioned on one."""
+    """(N, *event) E[x|z] for z (N, *latent), given `context` (N, C) where the model is conditioned on one.
+
+    Example:
+        >>> import torch, unveil
+        >>> from unveil import generation
+        >>> generation.decode(unveil.pretrained("mnist-2d").model, torch.zeros(1, 2)).shape
+        torch.Size([1, 1, 28, 28])
+    """
     device = next(model.parameters()).device
     given = [None] * len(z) if context is None else context.to(device).split(CHUNK)
     with in_evaluation(model):
@@ -72,7 +87,15 @@ def decode(model: Model, z: Tensor, context: Tensor | None = None) -> Tensor:
 
 
 def reconstruct(model: Model, split: Split) -> Tensor:
-    """(N, *event) E[x|z] at the posterior mean of every example."""
+    """(N, *event) E[x|z] at the posterior mean of every example.
+
+    Example:
+        >>> import unveil
+        >>> from unveil import generation
+        >>> run = unveil.train("digits", epochs=1, out="runs/reconstructed")
+        >>> generation.reconstruct(run.model, run.data.test).shape
+        torch.Size([180, 1, 8, 8])
+    """
     return decode(model, encode(model, split).mean, split.context)
 
 
@@ -92,6 +115,15 @@ def interpolate(model: Model, a: Tensor, b: Tensor, steps: int, context: Tensor 
 
     Raises:
         SettingError: fewer points, or there is nothing between two z, as between codes.
+
+    Example:
+        >>> import torch, unveil
+        >>> from unveil import generation
+        >>> model = unveil.pretrained("mnist-2d").model
+        >>> generation.interpolate(model, torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0]), steps=3)
+        tensor([[-1.,  0.],
+                [ 0.,  0.],
+                [ 1.,  0.]])
     """
     if steps < 2:
         raise SettingError(f"{steps} points make no way from one z to another; ask for at least 2")
@@ -218,6 +250,13 @@ def plane(model: Model, means: Tensor, context: Tensor | None = None, draws: int
 
     The other directions are held at the mean. A latent line is embedded in a plane whose second coordinate is zero. A
     prior that is conditioned is taken given `context` (C,).
+
+    Example:
+        >>> import torch, unveil
+        >>> from unveil import generation
+        >>> plane = generation.plane(unveil.pretrained("mnist-2d").model, torch.zeros(5, 2))
+        >>> plane.grid(3).shape  # a plane of nine points at the prior's quantiles
+        torch.Size([9, 2])
     """
     size = means.shape[1]
     origin, spread = means.mean(0), means.var(0, correction=0).sum().clamp(min=1e-12)

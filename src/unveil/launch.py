@@ -124,6 +124,12 @@ def train(
         RunError: the folder exists, is in use, or cannot be written.
         DivergedError: an epoch without one finite step; the folder has the best weights from before.
         RankError: another process ended or does not answer.
+
+    Example:
+        >>> import unveil
+        >>> run = unveil.train("digits", recipe="vae", latent=4, epochs=2, out="runs/digits")
+        >>> run.sample(3, seed=0).shape
+        torch.Size([3, 1, 8, 8])
     """
     team = join(settings.get("timeout", (training or Training()).timeout))
     with team.failing_together():

@@ -47,6 +47,12 @@ def open(path: str | Path, parts: Iterable[type[nn.Module]] = ()) -> Run:
     Raises:
         RunError: no run folder, a damaged one, one without a checkpoint yet, or one that needs parts which are not known.
         HubError: the hub does not answer, or has no such model.
+
+    Example:
+        >>> import unveil
+        >>> run = unveil.open("mnist-2d")  # or a folder that `unveil.train` left
+        >>> run.sample(2, seed=0).shape
+        torch.Size([2, 1, 28, 28])
     """
     remote = Remote.find(path) if is_address(path) else None
     if remote is not None:
@@ -101,12 +107,15 @@ def _warn_of_the_end(name: str, manifest: dict[str, Any]) -> None:
 def pretrained(name: str) -> Run:
     """A small trained model that comes with the package: 'mnist' or 'mnist-2d'.
 
-        unveil.pretrained("mnist").sample(16)
-
     It is opened from the package alone, without the data that it was trained on.
 
     Raises:
         SettingError: no such model.
+
+    Example:
+        >>> import unveil
+        >>> unveil.pretrained("mnist").sample(16, seed=0).shape
+        torch.Size([16, 1, 28, 28])
     """
     if name not in shipped_names():
         raise unknown("pretrained model", name, shipped_names())

@@ -150,6 +150,12 @@ class Run:
 
         Raises:
             SettingError: no such class, or a model that is conditioned on nothing.
+
+        Example:
+            >>> import unveil
+            >>> run = unveil.pretrained("mnist-2d")
+            >>> bool((run.sample(4, seed=0) == run.sample(4, seed=0)).all())
+            True
         """
         return self.model.sample(n, self.context(label, n), seed=seed, mean=mean)
 
@@ -182,6 +188,13 @@ class Run:
 
         Raises:
             DataError: the data are not at hand, or hold no rows in that split.
+
+        Example:
+            >>> import unveil
+            >>> run = unveil.train("digits", epochs=1, out="runs/judged")
+            >>> report = run.evaluate(samples=50, images=100)
+            >>> report.nll.value < report.neg_elbo.value  # nats, each with its stderr and n
+            True
         """
         data = self.suited(data) if data is not None else self.load_data()
         split = split or ("test" if len(data.test) else "validation")

@@ -73,6 +73,11 @@ def load(
 
     Raises:
         DataError: nothing of that name, data that cannot be read, or an option that this source does not take.
+
+    Example:
+        >>> import unveil
+        >>> print(unveil.load("digits"))
+        digits: 1,437 train, 180 validation, 180 test; 1x8x8, 0 or 1, counted
     """
     if measure is not None and measure not in MEANING:
         raise unknown("measure", str(measure), MEANING, DataError)

@@ -31,6 +31,15 @@ class VAE(Model):
         posterior: q(z|x), with reparameterised samples.
         likelihood: p(x|z).
 
+    Example:
+        >>> from unveil.models import VAE
+        >>> from unveil.networks import Mlp
+        >>> from unveil.parts import Bernoulli, Gaussian, Net, Standard
+        >>> encoder, decoder = Mlp((1, 8, 8), (32,), (2 * 4,)), Mlp((4,), (32,), (1, 8, 8))
+        >>> model = VAE(Standard(4), Net(encoder, Gaussian(4)), Net(decoder, Bernoulli()))
+        >>> model.sample(3, seed=0).shape
+        torch.Size([3, 1, 8, 8])
+
     Source: Kingma & Welling 2014, Auto-Encoding Variational Bayes, arXiv:1312.6114; Rezende et al. 2014,
     Stochastic Backpropagation, arXiv:1401.4082.
     """

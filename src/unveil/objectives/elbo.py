@@ -18,6 +18,19 @@ class Distortion(Term):
 
     Returns:
         Nats per example, (B,).
+
+    Example:
+        >>> import torch
+        >>> from unveil.data import Batch
+        >>> from unveil.models import VAE
+        >>> from unveil.objectives import Distortion, Rate
+        >>> from unveil.parts import Bernoulli, Gaussian, Net, Standard
+        >>> encoder, decoder = torch.nn.Linear(3, 4), torch.nn.Linear(2, 3)
+        >>> model = VAE(Standard(2), Net(encoder, Gaussian(2)), Net(decoder, Bernoulli(event_dims=1)))
+        >>> batch = Batch(torch.ones(5, 3), index=torch.arange(5), size=5)
+        >>> beta = Distortion() + 4 * Rate()
+        >>> beta(model.draw(batch), model, torch.tensor(0.0)).shape  # a loss for each example, at time 0
+        torch.Size([5])
     """
 
     def forward(self, draw: Draw, model: Model, t: Tensor) -> Tensor:
@@ -37,6 +50,14 @@ class Rate(Term):
 
     Returns:
         Nats per example, (B,).
+
+    Example:
+        >>> import torch
+        >>> from unveil.models import divergence
+        >>> from unveil.parts import Gaussian, Standard
+        >>> q = Gaussian(1)(torch.tensor([1.0, 0.0]))  # N(1, 1)
+        >>> divergence(q, Standard(1)())  # what z costs here: half a nat
+        tensor(0.5000)
     """
 
     def __init__(self, gradient: Gradient | None = None) -> None:

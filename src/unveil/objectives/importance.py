@@ -33,6 +33,16 @@ class Iwae(Term):
         SettingError: K is below 1, the score function's gradient, or a doubly reparameterised one through more than one
             layer of z.
 
+    Example:
+        >>> import unveil
+        >>> from unveil.objectives import Iwae
+        >>> from unveil.recipes import recipe
+        >>> data = unveil.load("digits")
+        >>> model, _ = recipe("vae").compose(data)
+        >>> run = unveil.train(data, model=model, objective=Iwae(5), epochs=1, out="runs/weighted")
+        >>> run.evaluate(samples=20, images=50).nll.n
+        50
+
     Source: Burda et al. 2016, Importance Weighted Autoencoders, arXiv:1509.00519; Tucker et al. 2019, Doubly
     Reparameterized Gradient Estimators, arXiv:1810.04152.
     """

@@ -56,6 +56,13 @@ class Gaussian(Head):
 
     Args:
         event_shape: shape (C, ...) of one event, or the number D of dimensions of a vector.
+
+    Example:
+        >>> import torch
+        >>> from unveil.parts import Gaussian
+        >>> q = Gaussian(2)(torch.tensor([1.0, -1.0, 0.0, 0.0]))  # two means, two log-variances
+        >>> q.mean, q.stddev
+        (tensor([ 1., -1.]), tensor([1., 1.]))
     """
 
     measures = ("real",)
@@ -127,6 +134,13 @@ class Bernoulli(Head):
 
     Args:
         event_dims: how many trailing dimensions are the event, 3 for images.
+
+    Example:
+        >>> import torch
+        >>> from unveil.parts import Bernoulli
+        >>> coins = Bernoulli(event_dims=1)(torch.zeros(2))
+        >>> coins.log_prob(torch.tensor([0.0, 1.0]))  # two tosses, -2 log 2 nats
+        tensor(-1.3863)
     """
 
     measures: ClassVar[tuple[Measure, ...]] = ("binary",)

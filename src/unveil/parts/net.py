@@ -29,6 +29,14 @@ class Net(Part):
     Args:
         network: any module from (N, *given) to (N, *parameters); in a conditional model from that and the context (N, C).
         head: what makes those parameters a distribution.
+
+    Example:
+        >>> import torch
+        >>> from unveil.parts import Gaussian, Net
+        >>> posterior = Net(torch.nn.Linear(3, 2 * 4), Gaussian(4))
+        >>> q = posterior(torch.zeros(5, 3))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([5]), torch.Size([4]))
     """
 
     def __init__(self, network: nn.Module, head: Head) -> None:

@@ -19,6 +19,12 @@ class Standard(Part):
 
     Args:
         event_shape: shape of one z, or the number D of dimensions of a vector.
+
+    Example:
+        >>> import torch
+        >>> from unveil.parts import Standard
+        >>> Standard(2)().log_prob(torch.zeros(2))  # -log 2 pi
+        tensor(-1.8379)
     """
 
     zeros: Tensor

@@ -226,7 +226,7 @@ def register(
     labels: bool = False,
     **shared: Any,
 ) -> Callable[[Callable[..., Composition]], Callable[..., Composition]]:
-    """Make a recipe of a function (data, networks, *, setting=default, ...) -> (model, objective).
+    """Make a recipe of a function `(data, networks, *, setting=default, ...) -> (model, objective)`.
 
     Args:
         name: of the recipe.
