@@ -96,8 +96,8 @@ def ladder(data: Dataset, device: torch.device, rounds: int) -> Iterator[str]:
     )
 
 
-class Stopped(Exception):
-    """In the middle of a training."""
+class Stopped(KeyboardInterrupt):
+    """In the middle of a training: no error, which a monitor could raise without ending it."""
 
 
 def resumed(data: Dataset, device: torch.device) -> Iterator[str]:
@@ -108,7 +108,7 @@ def resumed(data: Dataset, device: torch.device) -> Iterator[str]:
     class Falls:
         """Ends it without notice."""
 
-        def begin(self, *_: object) -> None:
+        def begin(self, watched: object) -> None:
             """Nothing yet."""
 
         def step(self, step: int) -> None:

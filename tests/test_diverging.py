@@ -83,7 +83,7 @@ class Poison:
     def __init__(self, data, epoch):
         self.data, self.at = data, epoch
 
-    def begin(self, steps, done, batch_size, steps_per_epoch, normalised):
+    def begin(self, watched):
         pass
 
     def step(self, step):

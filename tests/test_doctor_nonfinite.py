@@ -81,7 +81,7 @@ class Lengths:
     def __init__(self, weight):
         self.weight, self.lengths = weight, [float(weight.detach().norm())]
 
-    def begin(self, *_):
+    def begin(self, watched):
         pass
 
     def step(self, step):

@@ -34,6 +34,7 @@ from unveil.models import VAE
 from unveil.networks import Mlp
 from unveil.objectives import Distortion, Rate
 from unveil.parts import CrossEntropy, Gaussian, Net, Standard
+from unveil.training.watching import Watched
 
 MARK = 77.0
 
@@ -201,7 +202,7 @@ def test_a_cross_entropy_is_called_by_its_name_everywhere():
     assert Case(run, tiny).figure == "cross-entropy + rate"
     assert "what was minimised is not cross-entropy + rate" in whats(examine_run(run, tiny))
     bar = TrainingBar()
-    bar.begin(10, 0, 1, 1, normalised=False)
+    bar.begin(Watched(10, 0, 1, 1, model.normalised, tiny, lambda: model, lambda step: 0.0))
     assert bar.measured == "cross-entropy + rate"
     bar.close()
 

@@ -37,7 +37,7 @@ from unveil.training.saving import follow, read, save
 from unveil.training.step import Step
 from unveil.training.team import Team
 from unveil.training.unfinished import most
-from unveil.training.watching import Monitor, Outcome
+from unveil.training.watching import Audience, Monitors, Outcome
 
 RUNS = Path("runs")
 Keep = Callable[[int, dict[str, Tensor], Mapping[str, Any]], None]
@@ -93,7 +93,7 @@ def train(
     latent: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    monitor: Monitor | None = None,
+    monitor: Audience = None,
     memory: Memory | None = None,
     **settings: Any,
 ) -> Run:
@@ -112,7 +112,7 @@ def train(
         latent: dimensions of z, for a recipe.
         out: the run folder; None for runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in `out` from its last checkpoint, or from the beginning where there is none.
-        monitor: who watches.
+        monitor: who watches, one or several: see docs/logs.md.
         memory: keeps records and state in place of a run folder, so that nothing is written, and gives the state to go on
             from where it has one.
 
@@ -159,14 +159,15 @@ def train(
             work = partial(fit, model, objective, data, config, precision, team=team, compiling=compiling)
             whole = nn.ModuleDict({"model": model, "objective": objective}).to(device)
             if memory is not None:
-                outcome = work(journal=memory, monitor=monitor, resume=memory.state)
+                outcome = work(journal=memory, monitor=Monitors(monitor, about=manifest), resume=memory.state)
                 whole.cpu()
                 return Run(model, objective, _ended(manifest, outcome), None, data)
             folder = _folder(out, name, resume, team)
             cut = Cut(sum(one.numel() for one in whole.parameters() if one.requires_grad), team, config.shard)
             keep = partial(save, folder, cut=cut, most=int(config.checkpoint_mib * 2**20))
             if team.rank == 0:
-                manifest = team.tell(_record(folder, manifest, whole, partial(work, monitor=monitor), resume, cut, keep))
+                work = partial(work, monitor=Monitors(monitor, folder.path, manifest))
+                manifest = team.tell(_record(folder, manifest, whole, work, resume, cut, keep))
             else:
                 manifest = _follow(folder, whole, work, cut, keep)
     return Run(model, objective, manifest, folder.path, data)

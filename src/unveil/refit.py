@@ -44,7 +44,7 @@ from unveil.recipes.priors import REFIT, pseudo_input_bounds
 from unveil.run import Run
 from unveil.store import free_path
 from unveil.training.config import Training
-from unveil.training.watching import Monitor
+from unveil.training.watching import Audience
 
 ENCODED = 10_000
 """Training examples whose encodings a new prior may begin at."""
@@ -122,7 +122,7 @@ def refit_prior(
     data: Dataset | None = None,
     out: str | Path | None = None,
     training: Training | None = None,
-    monitor: Monitor | None = None,
+    monitor: Audience = None,
     **settings: Any,
 ) -> Run:
     """Give a trained model a new prior, fitted to its encodings; all else keeps its weights.
@@ -136,7 +136,7 @@ def refit_prior(
         data: what to encode; None for what the run was trained on.
         out: the new run folder; None for the run's own with the prior's name behind.
         training: how; None for `REFIT`. Single `settings` may also be given by name: `epochs=5`.
-        monitor: who watches.
+        monitor: who watches, one or several: see docs/logs.md.
 
     Returns:
         The run of the same model with the new prior; what was not trained still takes no gradient.

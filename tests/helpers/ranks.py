@@ -123,7 +123,7 @@ class Interrupting:
     def __init__(self, after):
         self.after = after
 
-    def begin(self, *facts):
+    def begin(self, watched):
         pass
 
     def step(self, step):

@@ -52,8 +52,8 @@ class Interrupt:
     def __init__(self, step):
         self.at = step
 
-    def begin(self, steps, done, batch_size, steps_per_epoch, normalised):
-        self.steps = steps
+    def begin(self, watched):
+        self.steps = watched.steps
 
     def step(self, step):
         if step == self.at:

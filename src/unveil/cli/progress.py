@@ -6,9 +6,12 @@ import logging
 import sys
 from collections.abc import Mapping
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from unveil.training.watching import Watched
 
 
 def say(text: str) -> None:
@@ -41,17 +44,17 @@ class TrainingBar:
     def __init__(self) -> None:
         self.bar: tqdm | None = None
 
-    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int, normalised: bool) -> None:
+    def begin(self, watched: Watched) -> None:
         from unveil.evaluation.names import cost_name  # which brings torch along
 
-        self.measured = cost_name(normalised)
-        self.steps, self.batch_size, self.steps_per_epoch = steps, batch_size, steps_per_epoch
-        self.start, self.first = perf_counter(), done
-        self.epochs = steps // steps_per_epoch
+        self.measured = cost_name(watched.normalised)
+        self.steps, self.batch_size = watched.steps, watched.batch_size
+        self.start, self.first = perf_counter(), watched.done
+        self.epochs = watched.steps // watched.steps_per_epoch
         if sys.stderr.isatty():
             form = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}, {remaining} left]"
-            first = f"epoch {done // steps_per_epoch + 1}/{self.epochs}"
-            self.bar = tqdm(total=steps, initial=done, bar_format=form, dynamic_ncols=True, desc=first)
+            first = f"epoch {watched.done // watched.steps_per_epoch + 1}/{self.epochs}"
+            self.bar = tqdm(total=watched.steps, initial=watched.done, bar_format=form, dynamic_ncols=True, desc=first)
 
     def _rate(self, step: int) -> float:
         return (step - self.first) * self.batch_size / max(perf_counter() - self.start, 1e-9)

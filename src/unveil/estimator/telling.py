@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from unveil.evaluation.names import cost_name
+from unveil.training.watching import Watched
 
 
 class Lines:
@@ -21,9 +22,9 @@ class Lines:
     def __init__(self, every: int) -> None:
         self.every = every
 
-    def begin(self, steps: int, done: int, batch_size: int, steps_per_epoch: int, normalised: bool) -> None:
+    def begin(self, watched: Watched) -> None:
         """Before the first step."""
-        self.epochs, self.cost = steps // steps_per_epoch, cost_name(normalised)
+        self.epochs, self.cost = watched.steps // watched.steps_per_epoch, cost_name(watched.normalised)
 
     def step(self, step: int) -> None:
         """Nothing is said of a step."""

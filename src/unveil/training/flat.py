@@ -77,13 +77,8 @@ class Flat:
         self._places = [place.view_as(p) for place, p in zip(self._split(self.grads), self.parameters, strict=True)]
         self._shadow = self.values[: sum(self._sizes[: self._shadowed])].to(low or self.values.dtype)
         shadows = self._shadow.split(self._sizes[: self._shadowed])
-        self._live = [
-            piece.view_as(parameter)
-            for parameter, piece in zip(
-                self.parameters, [*shadows, *self._split(self.values)[self._shadowed :]], strict=True
-            )
-        ]
-        self._install(self._live)
+        live = [*shadows, *self._split(self.values)[self._shadowed :]]
+        self._install([piece.view_as(parameter) for parameter, piece in zip(self.parameters, live, strict=True)])
 
     def _split(self, vector: Tensor) -> list[Tensor]:
         return list(vector.split(self._sizes))
@@ -132,11 +127,12 @@ class Flat:
     @contextmanager
     def using(self, vector: Tensor) -> Iterator[None]:
         """Within, the module computes with the weights in `vector` (P,), in full precision."""
+        before = [parameter.data for parameter in self.parameters]  # which are others once they are released
         self._install([piece.view_as(p) for p, piece in zip(self.parameters, self._split(vector), strict=True)])
         try:
             yield
         finally:
-            self._install(self._live)
+            self._install(before)
 
     def release(self) -> None:
         """Give every parameter memory of its own again, in full precision."""

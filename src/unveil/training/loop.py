@@ -5,6 +5,7 @@ Step t sees the batch and the noise that (seed, t) stand for, so a run that stop
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,7 +33,7 @@ from unveil.training.stop import Stop
 from unveil.training.tally import Tally
 from unveil.training.team import ALONE, Team
 from unveil.training.validation import looked
-from unveil.training.watching import Journal, Monitor, Outcome
+from unveil.training.watching import Audience, Journal, Monitors, Outcome, Watched
 from unveil.words import number
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def fit(
     precision: Precision,
     *,
     journal: Journal | None = None,
-    monitor: Monitor | None = None,
+    monitor: Audience = None,
     resume: tuple[dict[str, Tensor], dict[str, Any]] | None = None,
     team: Team = ALONE,
     compiling: bool | None = None,
@@ -62,7 +63,7 @@ def fit(
         config: how.
         precision: 'float32' or 'bfloat16', of the matrix products.
         journal: where records and checkpoints go; None keeps nothing.
-        monitor: who watches.
+        monitor: who watches, one or several.
         resume: tensors and facts of a checkpoint to go on from; rank 0 gives its state to the others.
         team: the processes that take each step together.
         compiling: whether the step is compiled, where it can be; None to do as the setting says.
@@ -104,11 +105,12 @@ class Trainer:
         config: Training,
         precision: Precision,
         journal: Journal | None = None,
-        monitor: Monitor | None = None,
+        monitor: Audience = None,
         team: Team = ALONE,
         compiling: bool = False,
     ) -> None:
-        self.config, self.precision, self.journal, self.monitor, self.team = config, precision, journal, monitor, team
+        self.data, self.config, self.precision, self.journal, self.team = data, config, precision, journal, team
+        self.monitor = Monitors(monitor)
         self.step = Step(model, objective)
         device = next(self.step.parameters()).device
         self.feed = Feed(data.train, config.batch_size, config.seed, device, config.workers)
@@ -128,8 +130,7 @@ class Trainer:
     def go(self, stop: Stop) -> bool:
         """Step until the end or until somebody wants to stop; True at the end."""
         state, feed = self.state, self.feed
-        if self.monitor is not None:
-            self.monitor.begin(self.total, state.step, feed.batch_size, feed.steps_per_epoch, self.step.model.normalised)
+        self.monitor.begin(self._watched())
         self.step.train()
         self.stop = stop
         self.saved, self.saved_at = state.step, monotonic()
@@ -145,8 +146,7 @@ class Trainer:
                 self.saved = -1  # what was saved is of what is not any more
                 self._save()
                 continue
-            if self.monitor is not None:
-                self.monitor.step(state.step)
+            self.monitor.step(state.step)
             if state.step % feed.steps_per_epoch == 0:
                 epoch = state.step // feed.steps_per_epoch
                 self._end_epoch(epoch)
@@ -156,6 +156,26 @@ class Trainer:
                 self._save()
         self._save()
         return state.step >= self.total
+
+    def _watched(self) -> Watched:
+        """What monitors are told before the first step."""
+        return Watched(
+            steps=self.total,
+            done=self.state.step,
+            batch_size=self.feed.batch_size,
+            steps_per_epoch=self.feed.steps_per_epoch,
+            normalised=self.step.model.normalised,
+            data=self.data,
+            model=self._copied,
+            learning_rate=lambda step: self.steps.rate(step - 1),
+        )
+
+    def _copied(self) -> Model:
+        """The model as it would be used now, in memory of its own."""
+        flat, average = self.state.flat, self.state.average
+        # what other ranks have of the average is theirs, and this one is alone in asking
+        with flat.using(average.values if flat.cut.whole else flat.values):
+            return copy.deepcopy(self.step.model).eval().requires_grad_(False)
 
     def _due(self) -> bool:
         """Whether a checkpoint is due by steps, or by a clock: of ranks that save together that of rank 0."""
@@ -205,8 +225,7 @@ class Trainer:
             self.state.consider(record["validation"]["loss"])
         if self.journal is not None:
             self.journal.record(record)
-        if self.monitor is not None:
-            self.monitor.epoch(record)
+        self.monitor.epoch(record)
 
     def _validate(self) -> dict[str, float]:
         """Loss, -ELBO, distortion and rate of the averaged weights on the validation split, in nats per example."""

@@ -108,8 +108,7 @@ class Steps:
         """
         state, epoch = self.state, self.feed.steps_per_epoch
         number = state.step
-        rate = state.slower * learning_rate(self.config, number, self.total)
-        self.now.set(number / epoch, rate, state.average.follow(number), number % epoch)
+        self.now.set(number / epoch, self.rate(number), state.average.follow(number), number % epoch)
         if self.captured is None or number == 0:
             found = self._take(number, wanted, late)
         else:
@@ -118,6 +117,10 @@ class Steps:
             found = Advanced(self.captured(), None, late)
         state.step = number + 1
         return found
+
+    def rate(self, number: int) -> float:
+        """The learning rate of step `number`, counted from 0."""
+        return self.state.slower * learning_rate(self.config, number, self.total)
 
     def _take(self, number: int, wanted: str | None, late: bool) -> Advanced:
         """Step `number`, with all that the host and other ranks have to do with it."""
