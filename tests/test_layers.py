@@ -21,7 +21,7 @@ ORDER = [
     {"training", "remote"},
     {"recipes", "pictures"},
     {"album", "preflight"},
-    {"run"},
+    {"run", "logs"},
     {"opening"},
     {"explain", "serving"},
     {"launch"},

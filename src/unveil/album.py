@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unveil import generation, pictures
-from unveil.data import Dataset, Field, Space, column, is_ink
+from unveil.data import Dataset, Field, Space, Split, column, is_ink
 from unveil.data.facts import short
 from unveil.models import Model
 from unveil.words import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GRID = 20
 """Points to a side of the manifold."""
@@ -81,29 +85,37 @@ def reconstructions(
 
 
 def _plane(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:
-    encoded = generation.encode(model, data.test)
-    context = None if data.test.context is None else data.test.context[0]
-    plane = generation.plane(model, encoded.mean.flatten(1), context)
-    names = axis_names(plane)
-    explained = f"{sum(plane.explained):.0%} of the variance of the posterior means"
-    how = (
-        f"posterior means of {counted(len(data.test), 'test example')} on their two principal directions, {explained}"
-        if plane.principal
-        else f"posterior means of {counted(len(data.test), 'test example')}"
-    )
-    labels = None if encoded.label is None else encoded.label.numpy()
-    points = plane.coordinates(encoded.mean.flatten(1))
-    title = f"{short(data.name)} in the latent plane"
-    figure = pictures.latent_plane(points.numpy(), labels, title, how, names, data.classes)
+    figure, plane = latent_plane(model, data, data.test)
     yield pictures.save(figure, folder / "latent_plane.png")
-    # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
-    if data.space.is_image and data.test.context is None and encoded.mean.dim() == 2:
+    if plane is not None:
         yield _manifold(model, plane, folder / "manifold.png", data.space.white, is_ink(data))
 
 
-def _manifold(model: Model, plane: generation.Plane, path: Path, white: float, ink: bool) -> Path:
+def latent_plane(model: Model, data: Dataset, split: Split) -> tuple[Figure, generation.Plane | None]:
+    """Where the model puts the examples of a split, and the plane that this is in, where its points can be decoded."""
+    encoded = generation.encode(model, split)
+    context = None if split.context is None else split.context[0]
+    plane = generation.plane(model, encoded.mean.flatten(1), context)
+    explained = f"{sum(plane.explained):.0%} of the variance of the posterior means"
+    how = f"posterior means of {counted(len(split), f'{split.name} example')}"
+    how += f" on their two principal directions, {explained}" * plane.principal
+    labels = None if encoded.label is None else encoded.label.numpy()
+    points = plane.coordinates(encoded.mean.flatten(1))
+    title = f"{short(data.name)} in the latent plane"
+    figure = pictures.latent_plane(points.numpy(), labels, title, how, axis_names(plane), data.classes)
+    # a conditional model has a manifold for every context, and z of several kinds of numbers has no plane to decode
+    whole = data.space.is_image and split.context is None and encoded.mean.dim() == 2
+    return figure, plane if whole else None
+
+
+def manifold(model: Model, plane: generation.Plane, white: float, ink: bool) -> np.ndarray:
+    """(H, W, C) bytes: a sheet of E[x|z] at the prior's quantiles."""
     images = generation.decode(model, plane.grid(GRID)) / white
-    pixels = pictures.sheet(images.numpy(), GRID, gap=0, ink=ink)
+    return pictures.sheet(images.numpy(), GRID, gap=0, ink=ink)
+
+
+def _manifold(model: Model, plane: generation.Plane, path: Path, white: float, ink: bool) -> Path:
+    pixels = manifold(model, plane, white, ink)
     levels = [(i + 0.5) / GRID for i in range(GRID)]
     note = "E[x|z] at the prior's quantiles" + (", all other directions at their mean" if plane.principal else "")
     return pictures.save(
@@ -120,10 +132,15 @@ def _images(model: Model, data: Dataset, records: Sequence[dict[str, Any]], fold
     if not data.space.is_image:
         return
     yield reconstructions(model, data, folder / "reconstructions.png")
+    yield samples(means(model, data), folder / "samples.png", ink=is_ink(data))
+
+
+def means(model: Model, data: Dataset) -> Tensor:
+    """(SHEET, C, H, W) E[x|z], white at 1, of z by the same noise each time."""
     context = data.test.context  # a conditional model makes one row of each class, where there are ten
     wanted = None if context is None else torch.eye(context.shape[1]).repeat_interleave(-(-SHEET // context.shape[1]), 0)
     x = model.sample(SHEET, None if wanted is None else wanted[:SHEET], seed=0, mean=True)
-    yield samples(x / data.space.white, folder / "samples.png", ink=is_ink(data))
+    return x.cpu() / data.space.white
 
 
 def _columns(model: Model, data: Dataset, records: Sequence[dict[str, Any]], folder: Path) -> Iterator[Path]:

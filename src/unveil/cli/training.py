@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from unveil.evaluation import Report
     from unveil.run import Run
     from unveil.training import Training
+    from unveil.training.watching import Monitor
 
 FEW = 100
 """Steps below which hardly anything is learnt."""
@@ -36,8 +38,10 @@ def train(arguments: list[str]) -> int:
     """`unveil train`."""
     given, chosen = parse_train(arguments)
     if given.data is None:
-        raise SettingError(NO_DATA)
+        hint = "; what follows --tensorboard is its folder, so put DATA before it" if given.tensorboard else ""
+        raise SettingError(f"{NO_DATA}{hint}")
     start()
+    monitors = [] if given.tensorboard is None else [_tensorboard(given.tensorboard, arguments)]
     from unveil.launch import require_place, unnamed
     from unveil.training.ranks import join
 
@@ -62,12 +66,21 @@ def train(arguments: list[str]) -> int:
         lines("proposed for these data" if reasons else "", reasons, [])
         for sentence in _little(data, chosen.training):
             print(f"-> {sentence}")
-    run, code = _train(data, chosen, given.out, given.resume)
+    run, code = _train(data, chosen, given.out, given.resume, monitors)
     if code or team.rank > 0:
         return code
     print(f"the model is in {run.path}, its pictures in {run.path}/pictures{_kept(run)}")
     print(f"next: {command()} evaluate {run.path}    {command()} sample {run.path} -n 64 --out samples{_suffix(data)}")
     return code
+
+
+def _tensorboard(folders: tuple[Path, ...], arguments: list[str]) -> Monitor:
+    """What writes TensorBoard's logs into the folder that was named, if any was."""
+    from unveil.logs import TensorBoard
+
+    if len(folders) > 1:
+        raise SettingError(f"--tensorboard takes one folder, not {' and '.join(map(str, folders))}; put DATA before it")
+    return TensorBoard(next(iter(folders), None), command=shlex.join([command(), "train", *arguments]))
 
 
 def _suffix(data: Dataset) -> str:
@@ -105,28 +118,30 @@ def _kept(run: Run) -> str:
     return f"; its weights are those after epoch {epochs[0]} of {last}, the best on the validation split"
 
 
-def _train(data: Dataset, chosen: object, out: Path | None, resume: bool = False) -> tuple[Run, int]:
+def _train(
+    data: Dataset, chosen: object, out: Path | None, resume: bool = False, monitors: Sequence[Monitor] = ()
+) -> tuple[Run, int]:
     """Train with a bar and draw the pictures; the exit code says whether somebody stopped it."""
     from unveil.launch import train
     from unveil.recipes import Recipe
 
     assert isinstance(chosen, Recipe)
     work = partial(train, data, recipe=chosen, out=out, resume=resume)
-    return _watched(data, work, "what was trained so far is saved. Go on with --out {} --resume")
+    return _watched(data, work, "what was trained so far is saved. Go on with --out {} --resume", monitors)
 
 
-def _watched(data: Dataset, work: Callable[..., Run], stopped: str) -> tuple[Run, int]:
+def _watched(data: Dataset, work: Callable[..., Run], stopped: str, monitors: Sequence[Monitor] = ()) -> tuple[Run, int]:
     """Do work that trains, with a bar, and draw its pictures; the exit code says whether somebody stopped it.
 
     Whoever stops it has seconds, after which the machine may be gone: then no pictures are drawn. `stopped` says so then,
-    with the run folder in the place of {}.
+    with the run folder in the place of {}. Others may be told beside the bar: `monitors`.
     """
     from unveil.cli.progress import TrainingBar, say
     from unveil.training.ranks import joined
 
     bar = TrainingBar()
     try:
-        run = work(monitor=bar)
+        run = work(monitor=[bar, *monitors])
     finally:
         bar.close()
     outcome, team = run.manifest["outcome"], joined()

@@ -49,11 +49,15 @@ def png(pixels: np.ndarray, width: int = WIDTH) -> bytes:
     """A PNG of (H, W, C) bytes, each pixel enlarged to a whole number of pixels, about `width` in all."""
     from PIL import Image
 
-    factor = max(1, round(width / pixels.shape[1]))
-    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
-    buffer = io.BytesIO()
-    image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST).save(buffer, "png")
+    large, buffer = enlarged(pixels, width), io.BytesIO()
+    Image.fromarray(large.squeeze(-1) if large.shape[-1] == 1 else large).save(buffer, "png")
     return buffer.getvalue()
+
+
+def enlarged(pixels: np.ndarray, width: int = WIDTH) -> np.ndarray:
+    """(H, W, C) with each pixel enlarged to a whole number of pixels, about `width` in all, and never made smaller."""
+    factor = max(1, round(width / pixels.shape[1]))
+    return pixels.repeat(factor, 0).repeat(factor, 1)
 
 
 def save_sheet(images: np.ndarray, path: Path, columns: int | None = None, gap: int = GAP, ink: bool = False) -> Path:

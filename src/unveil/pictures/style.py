@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from unveil.store import write
 
 if TYPE_CHECKING:
@@ -70,11 +72,25 @@ def panels(rows: int, columns: int, title: str, note: str) -> tuple[Figure, list
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all. Names are shown as they are: a '$' in one begins no formula."""
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)
+    _plainly(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write(path, buffer.getvalue())
     return path
+
+
+def drawn(figure: Figure) -> np.ndarray:
+    """(H, W, 3) bytes of a figure as `save` draws it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    _plainly(figure)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _plainly(figure: Figure) -> None:
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)

@@ -27,6 +27,8 @@ class Train:
         out: the run folder; without it, runs/RECIPE, or runs/RECIPE-2 where that exists.
         resume: go on in --out from its last checkpoint, or from the beginning where there is none.
         latent: dimensions of the latent space; without it, the recipe's own.
+        tensorboard: write TensorBoard's logs as well, into a folder of that name, or of none into tensorboard in the run
+            folder.
         reading: how DATA are read.
         training: how to train.
         model: the recipe's own arguments.
@@ -38,6 +40,7 @@ class Train:
     out: Path | None = None
     resume: bool = False
     latent: int | None = None
+    tensorboard: Annotated[tuple[Path, ...] | None, arg(metavar="[DIR]")] = None
     reading: Annotated[Reading, arg(name="")] = field(default_factory=Reading)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
