@@ -106,7 +106,7 @@ def test_parts_that_cannot_be_saved_say_why():
     with pytest.raises(SettingError, match=r"self\.width = width"):
         describe(part=Forgetful(3))
     with pytest.raises(SettingError, match="wrap it in a module"):
-        describe(part=nn.Sequential(nn.Linear(2, 2)))
+        describe(part=nn.GRU(2, 2))
     with pytest.raises(SettingError, match="Tensor, which cannot be saved"):
         describe(part=Keeper(torch.zeros(2)))
 

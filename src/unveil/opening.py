@@ -19,19 +19,19 @@ from unveil.models import Model
 from unveil.objectives import Term
 from unveil.remote import Remote, is_address
 from unveil.run import Run
-from unveil.store import RunFolder, build, fill, size
+from unveil.store import LAYERS, RunFolder, build, fill, size
 from unveil.training.unfinished import told, unfinished
 
 log = logging.getLogger(__name__)
 
 PACKAGES = (unveil.networks, unveil.parts, unveil.models, unveil.objectives)
-KNOWN: dict[str, type[nn.Module]] = {
+KNOWN: dict[str, type[nn.Module]] = LAYERS | {
     name: kind
     for package in PACKAGES
     for name in package.__all__
     if isinstance(kind := getattr(package, name), type) and issubclass(kind, nn.Module)
 }
-"""The parts that a run folder may name."""
+"""The parts that a run folder may name, and torch's layers, which it names by `nn.`."""
 PRETRAINED = Path(__file__).parent / "pretrained_models"
 """Where the run folders are that come with the package."""
 

@@ -3,12 +3,14 @@
 from unveil.store.files import write, write_json
 from unveil.store.folder import FORMAT, RunFolder, free_path
 from unveil.store.half import packed
+from unveil.store.layers import LAYERS
 from unveil.store.report import OWN, Ledger, Reports, name_of
 from unveil.store.spec import build, describe, fill, size
 from unveil.store.tensors import digest
 
 __all__ = [
     "FORMAT",
+    "LAYERS",
     "OWN",
     "Ledger",
     "Reports",

@@ -1,8 +1,9 @@
 """The spec: what a model and its objective are made of, as plain data.
 
 Every part is described by the name of its class and the arguments of its constructor, which it keeps as attributes of
-the same names. Parts may be shared, so the spec is a graph: a list in which each part stands once, after all that it is
-made of. Reading a spec builds known classes from numbers and names; nothing in it is ever executed or imported.
+the same names; how torch's own layers do is in `layers`. Parts may be shared, so the spec is a graph: a list in which each
+part stands once, after all that it is made of. Reading a spec builds known classes from numbers and names; nothing in it is
+ever executed or imported.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
 from unveil.errors import RunError, SettingError, unknown
+from unveil.store import layers
 
 MOST_MODULES = 5_000
 """Of a model: several times those of the deepest hierarchies, and some 20 MB of Python objects."""
@@ -34,9 +36,11 @@ def describe(**roots: nn.Module) -> dict[str, Any]:
 
     def place(module: nn.Module) -> int:
         if id(module) not in places:
-            arguments = {name: value(getattr(module, name), module) for name in _arguments(module)}
+            name = layers.name_of(type(module))
+            given = layers.arguments(module) if name in layers.LAYERS else _arguments(module)
+            arguments = {argument: value(one, module) for argument, one in given.items()}
             places[id(module)] = len(parts)
-            parts.append({"type": type(module).__name__, "arguments": arguments})
+            parts.append({"type": name, "arguments": arguments})
         return places[id(module)]
 
     def value(given: Any, owner: nn.Module) -> Any:
@@ -56,11 +60,11 @@ def describe(**roots: nn.Module) -> dict[str, Any]:
     return {"roots": {name: place(module) for name, module in roots.items()}, "parts": parts}
 
 
-def _arguments(module: nn.Module) -> list[str]:
+def _arguments(module: nn.Module) -> dict[str, Any]:
     kind = type(module)
     if kind.__init__ is nn.Module.__init__:  # which takes anything and means nothing by it
-        return []
-    names = []
+        return {}
+    found = {}
     for name, parameter in inspect.signature(kind).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise SettingError(f"{kind.__name__} takes *{name}, so it cannot be saved; wrap it in a module of your own")
@@ -69,8 +73,8 @@ def _arguments(module: nn.Module) -> list[str]:
                 f"{kind.__name__} does not keep its argument {name!r}, so it cannot be saved; "
                 f"say self.{name} = {name} in its __init__, or wrap it in a module of your own"
             )
-        names.append(name)
-    return names
+        found[name] = getattr(module, name)
+    return found
 
 
 def build(spec: Any, known: Mapping[str, type[nn.Module]]) -> dict[str, nn.Module]:
@@ -103,7 +107,8 @@ def build(spec: Any, known: Mapping[str, type[nn.Module]]) -> dict[str, nn.Modul
                     hint = "if it is your own, hand its class over: unveil.open(path, parts=[...])"
                     raise RunError(f"{unknown('part', str(part['type']), known)}; {hint}")
                 arguments = {str(name): value(given) for name, given in part["arguments"].items()}
-                built.append(known[part["type"]](**arguments))
+                kind = known[part["type"]]
+                built.append(layers.make(kind, arguments) if part["type"] in layers.LAYERS else kind(**arguments))
         return {str(name): value({"part": index}) for name, index in spec["roots"].items()}
     except RunError:
         raise
