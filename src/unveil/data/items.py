@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data import Dataset as Items
+from torch.utils.data import IterableDataset
 
 from unveil.data.arrays import as_labels, as_values, reading_for
 from unveil.data.dataset import Dataset
@@ -35,7 +35,7 @@ ROOM = 0.25
 
 
 def from_items(
-    source: Items | DataLoader | Mapping[str, Items],
+    source: Items | Mapping[str, Items],
     measure: Measure | None = None,
     pick: Pick = ANY,
     rows: int | None = None,
@@ -54,8 +54,6 @@ def from_items(
     Raises:
         DataError: an item that cannot be read, named by its index, or more of them than memory has room for.
     """
-    if isinstance(source, DataLoader):
-        raise DataError("a DataLoader makes batches in an order of its own; give its dataset: loader.dataset")
     named = by_split(source) if isinstance(source, Mapping) else {"": source}
     if rows is not None and rows < 1:
         raise DataError(f"{rows} rows cannot be taken; give at least 1")

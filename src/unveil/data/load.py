@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Items
 
 from unveil.data import digits, mnist, shapes
@@ -21,6 +20,7 @@ from unveil.data.images.folder import from_folder
 from unveil.data.images.how import How
 from unveil.data.images.scan import ARCHIVE, ENDINGS
 from unveil.data.items import from_items
+from unveil.data.loaders import behind
 from unveil.data.mapped import File
 from unveil.data.pick import Pick
 from unveil.data.shards import from_shards, holds_shards
@@ -52,13 +52,13 @@ def load(
     measure: Measure | None = None,
     **options: Any,
 ) -> Dataset:
-    """Data from a name, a file, a folder of images, arrays, or a dataset of PyTorch's.
+    """Data from a name, a file, a folder of images, arrays, or a dataset or loader of PyTorch's.
 
     Args:
         source: 'mnist', 'digits', 'shapes' (drawn here from known factors) or 'linear-gaussian'; a `.npy` or `.npz` file;
             a folder of images, of tar or Parquet shards, or one that Hugging Face's `save_to_disk` wrote; an array or
-            tensor (N, *event); or one of PyTorch's datasets, map-style or iterable, or of Hugging Face's, or several of
-            either by name of their split: {'train': ..., 'test': ...}.
+            tensor (N, *event); or one of PyTorch's datasets, map-style or iterable, or a DataLoader, which stands for its
+            dataset, or one of Hugging Face's, or several of them by name of their split: {'train': ..., 'test': ...}.
         labels: (N,) integers where `source` is an array.
         data_dir: the folder with MNIST's files; else UNVEIL_DATA, else the user's cache.
         measure: how x is to be read: 'binary' or 'unit' for images, 'real' for floats; None for the usual one.
@@ -81,6 +81,7 @@ def load(
     """
     if measure is not None and measure not in MEANING:
         raise unknown("measure", str(measure), MEANING, DataError)
+    source = behind(source)
     for name in options:
         if name not in (known := takes(source)):
             raise _not_taken(source, name, known)
@@ -200,7 +201,7 @@ def _wishes(options: dict[str, Any]) -> tuple[How, Pick]:
 def _items(source: Any) -> bool:
     """Whether it is one of PyTorch's datasets, or several by name."""
     first = next(iter(source.values()), None) if isinstance(source, Mapping) else source
-    return isinstance(first, (Items, DataLoader))
+    return isinstance(first, Items)
 
 
 def _called(source: Any) -> str:
