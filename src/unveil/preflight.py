@@ -77,6 +77,11 @@ def check(model: Model, data: Dataset, objective: Term | None = None) -> None:
     for split in (data.train, data.validation, data.test):
         if split.gaps:
             _check_gaps(model, split, data.name, objective)
+    if objective is not None and not draw.log_px.isfinite().all():
+        raise SettingError(
+            f"log p(x|z) is not finite for the first rows of {data.name}: they lie outside of what the likelihood has a "
+            "density for, or at its edge; take another likelihood, or bring x to where it has one"
+        )
 
 
 @torch.no_grad()

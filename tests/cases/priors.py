@@ -1,7 +1,7 @@
 """Learned priors."""
 
 import torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, Laplace, Normal
 
 from cases.basics import E, named, small
 from cases.case import Case, Density
@@ -48,6 +48,7 @@ CASES = [
     Case("spline-prior", under(lambda q: Spline(3, 2, (8,), 4))),
     Case("one-dimensional-flow-prior", lambda data: (small(Spline(1, 1), latent=1), Distortion() + Rate())),
     Case("two-stage-prior", under(lambda q: TwoStage(second(3)))),
+    Case("torch-s-prior", under(lambda q: Independent(Laplace(torch.zeros(3), torch.ones(3)), 1))),
     Case("negative-log-prior", lambda data: (small(), Distortion() + NegativeLogPrior())),
     Case("vamp-recipe", named("vamp", pseudo_inputs=5)),
     Case("exemplar-recipe", named("exemplar", exemplars=5)),

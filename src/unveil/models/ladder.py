@@ -23,6 +23,7 @@ from unveil.models.group import Group
 from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
 from unveil.part import Conditional, Likelihood, pieces, resting
+from unveil.parts import conditional
 from unveil.randomness import reseed
 
 
@@ -61,7 +62,7 @@ class Ladder(Model):
     values above. K draws are folded into the batch, once past the way up, which is taken once for each example.
 
     Args:
-        prior: p(z_1).
+        prior: p(z_1); a distribution of torch's is taken as it is.
         bottom_up: x (N, *event) to a tuple of features, one for each layer, the first layer's first; in a conditional
             model from x and the context.
         posterior: q(z_1|x), a conditional on the first features.
@@ -75,7 +76,7 @@ class Ladder(Model):
 
     def __init__(
         self,
-        prior: Conditional,
+        prior: Conditional | Distribution,
         bottom_up: nn.Module,
         posterior: Conditional,
         top: nn.Module,
@@ -83,7 +84,7 @@ class Ladder(Model):
         likelihood: Likelihood,
     ) -> None:
         super().__init__()
-        self.prior, self.bottom_up, self.posterior, self.top = prior, bottom_up, posterior, top
+        self.prior, self.bottom_up, self.posterior, self.top = conditional(prior), bottom_up, posterior, top
         self.groups = nn.ModuleList(groups)
         self.likelihood = likelihood
 

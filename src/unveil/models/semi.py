@@ -20,6 +20,7 @@ from unveil.models.draw import Draw, Model, once
 from unveil.models.latent import Gradient, check_comparable, divergence, latent
 from unveil.models.vae import CHUNK
 from unveil.part import Conditional, Likelihood, pieces, resting
+from unveil.parts import conditional
 from unveil.randomness import reseed
 from unveil.words import counted
 
@@ -45,7 +46,7 @@ class SemiSupervised(Model):
     context knows none.
 
     Args:
-        prior: p(z), not conditioned on y.
+        prior: p(z), not conditioned on y; a distribution of torch's is taken as it is.
         encoder: x (N, *event) to features (N, ...), which classifier and posterior share: they do not depend on y.
         classifier: features to logits of q(y|x), (N, C).
         posterior: q(z|x, y), a conditional on the features and the context y.
@@ -57,7 +58,7 @@ class SemiSupervised(Model):
 
     def __init__(
         self,
-        prior: Conditional,
+        prior: Conditional | Distribution,
         encoder: nn.Module,
         classifier: nn.Module,
         posterior: Conditional,
@@ -67,7 +68,7 @@ class SemiSupervised(Model):
         super().__init__()
         if classes < 1:
             raise SettingError(f"there cannot be {classes} classes; give at least 1")
-        self.prior, self.encoder, self.classifier = prior, encoder, classifier
+        self.prior, self.encoder, self.classifier = conditional(prior), encoder, classifier
         self.posterior, self.likelihood, self.classes = posterior, likelihood, classes
 
     @property

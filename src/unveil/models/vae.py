@@ -15,6 +15,7 @@ from unveil.errors import SettingError
 from unveil.models.draw import Draw, Model, once
 from unveil.models.latent import Gradient, Refinable, check_comparable, divergence, latent
 from unveil.part import Conditional, Likelihood, pieces, resting
+from unveil.parts import conditional
 from unveil.randomness import reseed
 
 CHUNK = 500
@@ -27,7 +28,7 @@ class VAE(Model):
     .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x) \| p(z))
 
     Args:
-        prior: p(z).
+        prior: p(z); a distribution of torch's is taken as it is.
         posterior: q(z|x), with reparameterised samples.
         likelihood: p(x|z).
 
@@ -44,9 +45,9 @@ class VAE(Model):
     Stochastic Backpropagation, arXiv:1401.4082.
     """
 
-    def __init__(self, prior: Conditional, posterior: Conditional, likelihood: Likelihood) -> None:
+    def __init__(self, prior: Conditional | Distribution, posterior: Conditional, likelihood: Likelihood) -> None:
         super().__init__()
-        self.prior = prior
+        self.prior = conditional(prior)
         self.posterior = posterior
         self.likelihood = likelihood
 

@@ -4,6 +4,7 @@ from unveil.parts.autoregressive import AutoregressiveCodes, CausalBlock
 from unveil.parts.categorical import OneHot, UniformOneHot
 from unveil.parts.codebook import Codebook, Quantised, ResidualCodebook, UniformCodes
 from unveil.parts.columns import LIKELIHOODS, Columns, likelihood_for
+from unveil.parts.families import Constant, Family, conditional
 from unveil.parts.flow_prior import Autoregressive, Coupling, Spline
 from unveil.parts.flows import Flowed, FlowLayer, InverseAutoregressive, Planar, Radial
 from unveil.parts.hamiltonian import CentroidMomentum, EuclideanMomentum, HamiltonianPosterior, Riemannian
@@ -32,12 +33,14 @@ __all__ = [
     "Codebook",
     "Columns",
     "Conditioned",
+    "Constant",
     "ContinuousBernoulli",
     "Coupling",
     "CrossEntropy",
     "DiscretisedLogistic",
     "EuclideanMomentum",
     "Exemplar",
+    "Family",
     "FlowLayer",
     "Flowed",
     "Full",
@@ -77,5 +80,6 @@ __all__ = [
     "VonMisesFisher",
     "WrappedNormal",
     "bounded",
+    "conditional",
     "likelihood_for",
 ]

@@ -33,7 +33,7 @@ class Head(Part):
         normalised: whether its `log_prob` is a log-likelihood of x.
     """
 
-    measures: ClassVar[tuple[Measure, ...]] = ()
+    measures: tuple[Measure, ...] = ()
     normalised: ClassVar[bool] = True
 
     @abstractmethod
@@ -143,7 +143,7 @@ class Bernoulli(Head):
         tensor(-1.3863)
     """
 
-    measures: ClassVar[tuple[Measure, ...]] = ("binary",)
+    measures: tuple[Measure, ...] = ("binary",)
 
     def __init__(self, event_dims: int = 3) -> None:
         super().__init__()

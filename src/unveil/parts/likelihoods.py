@@ -7,7 +7,7 @@ that an image of C channels needs n C channels of parameters.
 from __future__ import annotations
 
 from math import exp, log
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -174,7 +174,7 @@ class OptimalSigma(Entrywise):
     Source: Rybkin et al. 2021, Simple and Effective VAE Training with Calibrated Decoders, arXiv:2006.13202.
     """
 
-    measures: ClassVar[tuple[Measure, ...]] = ("real", "unit")
+    measures: tuple[Measure, ...] = ("real", "unit")
     variance: Tensor
     seen: Tensor
 
