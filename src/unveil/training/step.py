@@ -45,7 +45,7 @@ class Step(nn.Module):
         losses = {MODEL: loss.mean()} if isinstance(loss, Tensor) else {name: one.mean() for name, one in loss.items()}
         with torch.no_grad():
             rate = draw.rate.mean() if draw.rated else torch.full_like(losses[MODEL], torch.nan)
-            figures = {"loss": losses[MODEL], "distortion": draw.distortion.mean(), "rate": rate}
+            figures = {"loss": losses[MODEL].detach(), "distortion": draw.distortion.mean(), "rate": rate}
         return losses, figures
 
     def moving(self) -> list[Part]:
