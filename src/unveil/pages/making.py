@@ -13,6 +13,7 @@ from typing import Any
 from unveil.data.facts import homeless
 from unveil.data.held import Held
 from unveil.data.images.how import How
+from unveil.data.load import NAMED
 from unveil.data.mapped import File
 from unveil.data.pick import Pick
 from unveil.data.tables.table import How as TableHow
@@ -47,16 +48,22 @@ def commands(run: Run, report: Report | None) -> tuple[Command, ...]:
     return tuple(found)
 
 
-def training_line(run: Run) -> str:
-    """`unveil train ...` with all that is other than the recipe's own; empty where no command can do it."""
-    manifest, facts = run.manifest, homeless(run.manifest["data"])
-    known, settings = RECIPES.get(str(manifest.get("recipe"))), manifest.get("settings")
+def training_line(run: Run, places: bool = False) -> str:
+    """`unveil train ...` with all that is other than the recipe's own; empty where no command can do it.
+
+    Args:
+        run: what is to be trained anew.
+        places: whether to say where data lie on this machine, so that it can be typed here.
+    """
+    manifest, known = run.manifest, RECIPES.get(str(run.manifest.get("recipe")))
+    facts, settings = manifest["data"] if places else homeless(manifest["data"]), manifest.get("settings")
     if known is None or not facts.get("loadable") or not isinstance(settings, dict):
         return ""
-    words = ["unveil", "train", facts["name"], "--recipe", known.name]
+    words = ["unveil", "train", str(facts["name"]), "--recipe", known.name]
     if facts.get("measure") in MEASURES:
         words += ["--measure", str(facts["measure"])]
-    reading = {name: value for name, value in facts.get("options", {}).items() if name in READING}
+    own = facts["name"] in NAMED  # these are read in one way
+    reading = {name: value for name, value in facts.get("options", {}).items() if name in READING and not own}
     for options, usual, prefix in (
         (reading, {}, ""),
         (manifest.get("training", {}), asdict(known.training), ""),
