@@ -26,7 +26,7 @@ ORDER = [
     {"explain", "serving"},
     {"launch"},
     {"refit", "pages", "estimator"},
-    {"doctor", "verify", "export"},
+    {"doctor", "verify", "export", "tuning"},
     {"explorer", "hub"},
     {"cli"},
 ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from unveil.opening import open as open
     from unveil.opening import pretrained as pretrained
     from unveil.run import Run as Run
+    from unveil.tuning import tune as tune
 
 _HOMES = {
     "load": "unveil.data",
@@ -29,9 +30,10 @@ _HOMES = {
     "open": "unveil.opening",
     "pretrained": "unveil.opening",
     "Run": "unveil.run",
+    "tune": "unveil.tuning",
 }
 
-__all__ = ["Run", "__version__", "load", "load_bundle", "open", "pretrained", "train"]
+__all__ = ["Run", "__version__", "load", "load_bundle", "open", "pretrained", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:

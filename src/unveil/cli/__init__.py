@@ -9,6 +9,7 @@ from importlib import import_module
 COMMANDS = {
     "demo": ("training", "train on MNIST, draw the latent plane, say how good it is"),
     "train": ("training", "train a model on data of your choice: unveil train mnist --latent 10"),
+    "tune": ("tuning", "try settings of a recipe, and say which are better: unveil tune mnist --trials 20"),
     "inspect": ("looking", "show what would be trained on: unveil inspect FOLDER"),
     "sample": ("using", "call a trained model: unveil sample RUN -n 64 --out x.png"),
     "encode": ("using", "write the posteriors of data: unveil encode RUN mnist --out z.npz"),

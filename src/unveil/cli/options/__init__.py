@@ -3,7 +3,7 @@
 from unveil.cli.options.judging import Compare, Doctor, Evaluate, Score, Verify
 from unveil.cli.options.shared import Reading
 from unveil.cli.options.sharing import Explore, Export, Push, Report, Serve
-from unveil.cli.options.training import Demo, Inspect, Recipes, RefitPrior, Train
+from unveil.cli.options.training import Demo, Inspect, Recipes, RefitPrior, Train, Tune
 from unveil.cli.options.using import Encode, Impute, Reconstruct, Sample
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "Score",
     "Serve",
     "Train",
+    "Tune",
     "Verify",
 ]

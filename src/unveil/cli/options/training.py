@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from unveil.cli.options.shared import Reading, RunFolder
 from unveil.recipes import RECIPES, Networks
@@ -44,6 +44,44 @@ class Train:
     reading: Annotated[Reading, arg(name="")] = field(default_factory=Reading)
     training: OmitArgPrefixes[Training] = field(default_factory=Training)
     model: Networks = field(default_factory=Networks)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Try settings of a recipe, each in a run folder of its own, and say which are better by differences that are real.
+
+    Trials are judged on the validation split, in nats. The same command goes on with a sweep that was stopped or killed.
+
+    Attributes:
+        data: as `unveil train` takes it.
+        recipe: a name from `unveil recipes`; without it, what `unveil train` would take for the data.
+        trials: how many are to have ended, finished or pruned, those of earlier calls included.
+        jobs: how many are trained side by side, each with its part of the CPU threads.
+        space: what is tried: NAME=LOW..HIGH, NAME=LOW..HIGH:log, NAME=a,b,c, or NAME for its usual range; give the option
+            once for each setting. Without it, the usual ranges of all settings that matter to the recipe.
+        epochs: of a trial; without it, the recipe's own.
+        pruner: what ends trials that do badly early: the median of the others, successive halving, or nothing.
+        samples: K, draws of z for each validation example.
+        images: how many validation examples, drawn by the seed; without it, all.
+        seed: of proposals, trainings and evaluations.
+        device: where to train: cpu, cuda, cuda:1.
+        out: the folder of the sweep; without it, runs/tune-RECIPE.
+        reading: how DATA are read.
+    """
+
+    data: Positional[Annotated[str | None, arg(metavar="DATA")]] = None
+    recipe: str | None = None
+    trials: int = 20
+    jobs: int = 1
+    space: UseAppendAction[tuple[str, ...]] = ()
+    epochs: int | None = None
+    pruner: Literal["median", "halving", "none"] = "median"
+    samples: int = 100
+    images: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    out: Path | None = None
+    reading: Annotated[Reading, arg(name="")] = field(default_factory=Reading)
 
 
 @dataclass(frozen=True)
