@@ -114,11 +114,13 @@ def test_what_must_answer_at_once_imports_no_torch(module):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_neither_a_training_nor_an_opened_run_imports_a_computer_algebra(tmp_path):
-    # sympy takes 0.3 s: torch.broadcast_shapes, to_empty from a device without memory and torch.optim bring it along
+def test_neither_training_nor_evaluation_nor_an_opened_run_imports_a_computer_algebra(tmp_path):
+    # sympy takes 0.3 s: torch.broadcast_shapes, to_empty from a device without memory and torch.optim bring it along, and
+    # with the rest of the compiler a mode that counts operations
     code = """
 import sys, unveil
-unveil.train("digits", "vae", out=sys.argv[1], epochs=1, precision="bfloat16")
+run = unveil.train("digits", out=sys.argv[1], epochs=1, precision="bfloat16")
+run.evaluate(images=3, samples=2)
 unveil.open("mnist-2d").sample(2)
 sys.exit("sympy" in sys.modules)
 """

@@ -39,6 +39,11 @@ def operations(function: Callable[[], Any]) -> int:
 
         total = 0
 
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """No: torch would import the compiler, a second and more, to keep it from what is not compiled."""
+            return False
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             found = func(*args, **(kwargs or {}))
             if (count := flop_registry.get(func._overloadpacket)) is not None:
